@@ -1,0 +1,67 @@
+#pragma once
+// A ModelSpec with weights on a backend: prefill and decode, layer by layer. Names no family and
+// no kind of mixer. Const once loaded; sequences carry the state.
+
+#include "engine/core/result.h"
+#include "engine/files/checkpoint.h"
+#include "engine/mixers/channel_mixer.h"
+#include "engine/mixers/token_mixer.h"
+#include "engine/spec/model_spec.h"
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <stop_token>
+#include <vector>
+
+namespace hs {
+
+class Sequence;
+
+struct LoadProgress {
+    std::int64_t done_bytes = 0;
+    std::int64_t total_bytes = 0;
+    std::string stage; // "reading the header", "layer 3 of 8"
+};
+
+struct LoadOptions {
+    std::stop_token stop;
+    std::function<void(const LoadProgress&)> progress;
+};
+
+class Model {
+public:
+    // Reads the checkpoint's spec through its family and places every weight. Empty when stopped.
+    // Errors: whatever checkpoint and family say, with layer and tensor named.
+    static Result<std::optional<std::shared_ptr<const Model>>>
+    load(std::shared_ptr<Backend> backend, Checkpoint checkpoint, const LoadOptions& options = {});
+
+    // A spec with seeded random weights, for experiments on cost alone.
+    static Result<std::shared_ptr<const Model>> synthetic(std::shared_ptr<Backend> backend,
+                                                          const ModelSpec& spec,
+                                                          std::uint64_t seed, DType weights);
+
+    ~Model();
+    const ModelSpec& spec() const;
+    Backend& backend() const;
+    std::int64_t weight_bytes() const;
+    bool quantised() const; // any matrix in a block format
+    std::vector<std::string> unused_tensors() const; // of the checkpoint, for `info` and the log
+
+    // Runs ids through all layers, appending them to the sequence.
+    //   ids (T); logits: nullptr, or room for (1 or T, vocab) f32 in host memory.
+    // Errors: InvalidArgument for an id outside the vocabulary or a full context, OutOfMemory,
+    // Device.
+    enum class Logits { None, Last, All };
+    Result<void> forward(Sequence& sequence, std::span<const std::int32_t> ids, Logits wanted,
+                         View<float, 2> logits, const Tap* tap = nullptr) const;
+
+private:
+    struct Impl;
+    explicit Model(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> m_impl;
+    friend class Sequence;
+};
+
+} // namespace hs

@@ -1,0 +1,28 @@
+#pragma once
+// Logits to one id, seeded: the same logits, settings and seed give the same id everywhere.
+
+#include "engine/run/events.h"
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+namespace hs {
+
+class Sampler {
+public:
+    explicit Sampler(const Sampling& sampling);
+    ~Sampler();
+
+    // logits (vocab) are changed in place. Greedy takes the lowest id among equals.
+    std::int32_t sample(std::span<float> logits);
+    // Tells the penalties what was read or written.
+    void accept(std::int32_t id);
+    std::uint64_t seed() const; // the one in use
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> m_impl;
+};
+
+} // namespace hs

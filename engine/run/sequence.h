@@ -1,0 +1,58 @@
+#pragma once
+// One conversation's state on a model: one MixerState per layer, a position, the ids it holds, and
+// snapshots. A recurrent state cannot be cut back, so restore() returns where it landed and the
+// caller prefills the rest.
+
+#include "engine/core/result.h"
+#include "engine/mixers/token_mixer.h"
+#include "engine/run/events.h"
+#include "engine/state/ledger.h"
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace hs {
+
+class Model;
+
+struct SequenceOptions {
+    StateOptions state;
+    std::int64_t snapshot_budget_bytes = std::int64_t{512} << 20; // oldest go first
+};
+
+class Sequence {
+public:
+    static Result<std::unique_ptr<Sequence>> create(std::shared_ptr<const Model> model,
+                                                    const SequenceOptions& options);
+    ~Sequence();
+
+    std::int64_t position() const;
+    std::span<const std::int32_t> ids() const; // what it holds, position() of them
+    std::int64_t context_limit() const;
+    const StateLedger& ledger() const;
+    StateEvent state() const;
+    const Model& model() const;
+
+    // Saves the state at the current position, unless one is there already.
+    void snapshot();
+    // Positions that can be returned to exactly; every position when no layer is recurrent.
+    std::vector<std::int64_t> snapshot_positions() const;
+    std::int64_t snapshot_bytes() const;
+
+    // Goes back to the latest state at or before `position` and returns where that is.
+    Result<std::int64_t> restore(std::int64_t position);
+
+    // Makes the sequence hold the longest prefix of `ids` it can and returns its length: finds the
+    // common prefix with what it holds, and restores.
+    Result<std::int64_t> keep_common_prefix(std::span<const std::int32_t> ids);
+
+private:
+    friend class Model;
+    struct Impl;
+    explicit Sequence(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> m_impl;
+};
+
+} // namespace hs

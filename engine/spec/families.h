@@ -1,0 +1,67 @@
+#pragma once
+// Model families: which architectures are known, and how a checkpoint of each becomes a ModelSpec
+// and a map from the spec's tensors to the checkpoint's. REGISTER A FAMILY in families.cpp: one
+// declaration, one row.
+
+#include "engine/core/json.h"
+#include "engine/core/result.h"
+#include "engine/files/checkpoint.h"
+#include "engine/spec/model_spec.h"
+
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace hs {
+
+// Where a tensor of the spec lies in a checkpoint, and what has to be done to its values.
+// Matrices stay in their file format; `rows` selects and orders them without conversion.
+struct TensorSource {
+    enum class Transform {
+        None,
+        AddOne,        // zero-centred norm weights: 1 + w
+        NegativeExp,   // A_log to the decay rate -exp(A_log)
+    };
+    std::string name;                // in the checkpoint
+    Transform transform = Transform::None;
+    // Row ranges [first, first + count) taken in this order; empty: all rows.
+    struct RowRange {
+        std::int64_t first = 0;
+        std::int64_t count = 0;
+    };
+    std::vector<RowRange> rows;
+    // For a stacked (experts, rows, cols) tensor: which expert; -1: not stacked.
+    std::int64_t expert = -1;
+};
+
+// Names of a spec's tensors, as engine/run/model.cpp asks for them:
+//   "embedding", "output" (absent when tied), "norm"
+//   "layers.N.mixer_norm", "layers.N.channel_norm"
+//   "layers.N.mixer.{q,k,v,o}", ".{q,k}_norm", ".{q,k,v,o}_bias"              softmax
+//   "layers.N.mixer.{qkv,z,b,a,out}", ".{conv,decay_rate,dt_bias,norm}"        gated delta
+//   "layers.N.channel.{gate,up,down}"                                          dense
+//   "layers.N.channel.router", ".choice_bias", ".experts.E.{gate,up,down}",
+//   ".shared.{gate,up,down}", ".shared_gate"                                   mixture
+using TensorMap = std::function<Result<TensorSource>(std::string_view spec_tensor)>;
+
+struct SpecAndTensors {
+    ModelSpec spec;
+    TensorMap tensors;
+};
+
+struct Family {
+    const char* name; // "qwen3.5"
+    // What checkpoints of the family call themselves: config.json architectures and model types,
+    // GGUF general.architecture.
+    std::span<const char* const> answers_to;
+    Result<SpecAndTensors> (*read)(const Checkpoint& checkpoint);
+};
+
+std::span<const Family> families();
+// Errors: Unsupported, with the name found and the names known.
+Result<const Family*> find_family(std::string_view architecture);
+Result<SpecAndTensors> read_model(const Checkpoint& checkpoint);
+
+} // namespace hs
