@@ -107,7 +107,8 @@ signals:
     void model_closed(hs::RequestId request);
     void model_inspected(hs::RequestId request, const hs::ModelSummary& model);
     void reply_started(hs::RequestId request, std::int64_t session, std::int64_t message);
-    void reply_finished(hs::RequestId request, std::int64_t message, const hs::GenerateResult& result);
+    void reply_finished(hs::RequestId request, std::int64_t message,
+                        const hs::GenerateResult& result);
     void experiment_started(hs::RequestId request, std::int64_t session);
     void arm_ready(hs::RequestId request, int arm, const hs::ModelSpec& spec);
     void run_finished(hs::RequestId request, const hs::RunResult& run);

@@ -57,9 +57,9 @@ public:
 
 // One product of a group that shares its input.
 struct Product {
-    Weight weight;                       // (N, K)
-    View<float, 2> out;                  // (T, N)
-    const float* bias = nullptr;         // (N) or null
+    Weight weight;               // (N, K)
+    View<float, 2> out;          // (T, N)
+    const float* bias = nullptr; // (N) or null
 };
 
 // Rotation angles of one mixer: cos and sin for `pairs` frequencies, made once per model.
@@ -92,10 +92,10 @@ struct AttentionOp {
 // update, read-out, gated norm (delta.md section 4.2). T = 1 is the decode step, T > 1 runs chunks.
 struct GatedDeltaOp {
     GatedDeltaSpec spec;
-    View<const float, 2> qkv; // (T, conv_channels): q heads | k heads | v heads
-    View<const float, 2> z;   // (T, value_heads * value_dim), the output gate
-    View<const float, 2> b;   // (T, value_heads), before the sigmoid
-    View<const float, 2> a;   // (T, value_heads), before the softplus
+    View<const float, 2> qkv;           // (T, conv_channels): q heads | k heads | v heads
+    View<const float, 2> z;             // (T, value_heads * value_dim), the output gate
+    View<const float, 2> b;             // (T, value_heads), before the sigmoid
+    View<const float, 2> a;             // (T, value_heads), before the softplus
     const float* conv_weight = nullptr; // (conv_channels, conv_kernel), the last tap is now
     const float* decay_rate = nullptr;  // (value_heads), -exp(A_log)
     const float* dt_bias = nullptr;     // (value_heads)
@@ -112,17 +112,17 @@ struct GatedDeltaOp {
 // A mixture between the residual stream and back: route, run the chosen experts, add.
 struct MoeOp {
     MoeSpec spec;
-    View<const float, 2> x;        // (T, hidden)
-    View<const float, 2> scores;   // (T, experts), the router's product, before softmax or sigmoid
-    const float* choice_bias = nullptr;          // (experts), added for the choice only; or null
-    std::span<const Weight> gate, up, down;      // one matrix per expert
-    View<float, 2> out;                          // (T, hidden), overwritten
-    std::int32_t* chosen_out = nullptr;          // for taps: (T, top_k), or null
+    View<const float, 2> x;      // (T, hidden)
+    View<const float, 2> scores; // (T, experts), the router's product, before softmax or sigmoid
+    const float* choice_bias = nullptr;     // (experts), added for the choice only; or null
+    std::span<const Weight> gate, up, down; // one matrix per expert
+    View<float, 2> out;                     // (T, hidden), overwritten
+    std::int32_t* chosen_out = nullptr;     // for taps: (T, top_k), or null
 };
 
 struct DeviceInfo {
-    std::string name;        // "AMD EPYC ..., 2 threads, AVX-512"
-    std::string kind;        // "cpu", "cuda"
+    std::string name; // "AMD EPYC ..., 2 threads, AVX-512"
+    std::string kind; // "cpu", "cuda"
     std::int64_t total_bytes = 0;
     std::int64_t free_bytes = 0;
 };

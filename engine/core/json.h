@@ -2,19 +2,19 @@
 // JSON from files and servers: nlohmann-json behind checks of size, depth and duplicate keys, and
 // typed look-ups that fail with the key's name. Key order is kept (chat templates need it).
 
+#include "engine/core/indexed_map.h"
 #include "engine/core/result.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
-#include <nlohmann/json.hpp>
-
 namespace hs {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::basic_json<IndexedMap>;
 
 struct JsonLimits {
     std::size_t bytes = std::size_t{64} << 20;

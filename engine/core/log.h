@@ -2,11 +2,10 @@
 // One log with categories, over spdlog. The program sets the sink (a file and the log panel, or
 // stderr); without one, warnings and errors go to stderr. Prompts and replies are never logged.
 
+#include <fmt/format.h>
 #include <functional>
 #include <string>
 #include <string_view>
-
-#include <fmt/format.h>
 
 namespace hs {
 

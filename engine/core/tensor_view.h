@@ -69,7 +69,9 @@ struct View {
     std::array<std::int64_t, R> stride{};
 
     View() = default;
-    View(T* pointer, std::array<std::int64_t, R> extents) : data(pointer), extent(extents) {
+    View(T* pointer, std::array<std::int64_t, R> extents)
+        : data(pointer)
+        , extent(extents) {
         std::int64_t step = 1;
         for (int i = R - 1; i >= 0; --i) {
             stride[static_cast<std::size_t>(i)] = step;
@@ -77,12 +79,12 @@ struct View {
         }
     }
     View(T* pointer, std::array<std::int64_t, R> extents, std::array<std::int64_t, R> strides)
-        : data(pointer), extent(extents), stride(strides) {}
+        : data(pointer)
+        , extent(extents)
+        , stride(strides) {}
 
     // A view of mutable elements reads as a view of const ones.
-    operator View<const T, R>() const
-        requires(!std::is_const_v<T>)
-    {
+    operator View<const T, R>() const requires(!std::is_const_v<T>) {
         return {data, extent, stride};
     }
 
@@ -105,19 +107,11 @@ struct View {
         return true;
     }
 
-    T& operator()(std::int64_t i) const
-        requires(R == 1)
-    {
-        return data[i * stride[0]];
-    }
-    T& operator()(std::int64_t i, std::int64_t j) const
-        requires(R == 2)
-    {
+    T& operator()(std::int64_t i) const requires(R == 1) { return data[i * stride[0]]; }
+    T& operator()(std::int64_t i, std::int64_t j) const requires(R == 2) {
         return data[i * stride[0] + j * stride[1]];
     }
-    T& operator()(std::int64_t i, std::int64_t j, std::int64_t k) const
-        requires(R == 3)
-    {
+    T& operator()(std::int64_t i, std::int64_t j, std::int64_t k) const requires(R == 3) {
         return data[i * stride[0] + j * stride[1] + k * stride[2]];
     }
 

@@ -22,9 +22,11 @@ public:
     // Workers spin for a short while between forks (a decode step forks often), then sleep.
     void run(const std::function<void(int worker)>& body);
 
-    // Splits [0, count) into pieces of about `grain` that free workers take; body(first, last, worker).
-    void for_range(std::int64_t count, std::int64_t grain,
-                   const std::function<void(std::int64_t first, std::int64_t last, int worker)>& body);
+    // Splits [0, count) into pieces of about `grain` that free workers take; body(first, last,
+    // worker).
+    void
+    for_range(std::int64_t count, std::int64_t grain,
+              const std::function<void(std::int64_t first, std::int64_t last, int worker)>& body);
 
 private:
     struct State;

@@ -42,7 +42,8 @@ class Checkpoint {
 public:
     // path: a .gguf file (any part of a split), a folder with config.json (and safetensors unless
     // HeaderOnly), or a config.json itself (HeaderOnly).
-    // Errors: NotFound, Io, Corrupt (file, field, offset, expected, found), Unsupported (type names).
+    // Errors: NotFound, Io, Corrupt (file, field, offset, expected, found), Unsupported (type
+    // names).
     static Result<Checkpoint> open(const std::filesystem::path& path, Need need = Need::Tensors);
 
     Container container() const { return m_container; }

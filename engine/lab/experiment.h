@@ -15,8 +15,8 @@ namespace hs {
 
 // One configuration.
 struct Arm {
-    std::string label;      // "1:3"
-    std::string model;      // a path or the name of a bundled model
+    std::string label; // "1:3"
+    std::string model; // a path or the name of a bundled model
     std::string device = "auto";
     int threads = 0;
     std::string kv_dtype = "auto"; // "auto", "f32", "f16", "bf16"
@@ -46,7 +46,7 @@ struct Experiment {
     Workload workload;
     int repeats = 3;
     int warm_ups = 1;
-    int baseline = 0;       // index of the arm the others are compared with
+    int baseline = 0;                // index of the arm the others are compared with
     std::int64_t context_tokens = 0; // 0: what the workload needs
 
     bool operator==(const Experiment&) const = default;

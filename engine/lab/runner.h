@@ -17,15 +17,15 @@ namespace hs {
 
 // One measured value. The unit is the kind's.
 enum class SampleKind {
-    StateUsedBytes,   // layer, state kind; at context_tokens
-    StateHeldBytes,   // layer, state kind; at context_tokens
-    TokenMs,          // one decode step that ended at context_tokens
-    PrefillMs,        // a chunk that ended at context_tokens; tokens of it in `count`
-    ResidentBytes,    // of the process
-    WeightBytes,      // once per run
-    TtftMs,           // once per run
-    PrefillTokensPerS,// once per run
-    DecodeTokensPerS, // once per run (and depth)
+    StateUsedBytes,    // layer, state kind; at context_tokens
+    StateHeldBytes,    // layer, state kind; at context_tokens
+    TokenMs,           // one decode step that ended at context_tokens
+    PrefillMs,         // a chunk that ended at context_tokens; tokens of it in `count`
+    ResidentBytes,     // of the process
+    WeightBytes,       // once per run
+    TtftMs,            // once per run
+    PrefillTokensPerS, // once per run
+    DecodeTokensPerS,  // once per run (and depth)
 };
 const char* to_string(SampleKind kind);
 
@@ -53,7 +53,7 @@ struct ExperimentProgress {
     int done_runs = 0;
     int total_runs = 0;
     int arm = 0;
-    std::string stage; // "loading 1:3", "run 2 of 5"
+    std::string stage;       // "loading 1:3", "run 2 of 5"
     double remaining_s = -1; // -1: unknown yet
 };
 

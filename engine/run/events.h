@@ -58,7 +58,7 @@ struct Timings {
 
 // Part of a prompt has been read.
 struct PrefillEvent {
-    std::int64_t done_tokens = 0;  // of the tokens that must be read
+    std::int64_t done_tokens = 0; // of the tokens that must be read
     std::int64_t total_tokens = 0;
     double elapsed_ms = 0;
 };

@@ -39,14 +39,14 @@ public:
 
     // A spec with seeded random weights, for experiments on cost alone.
     static Result<std::shared_ptr<const Model>> synthetic(std::shared_ptr<Backend> backend,
-                                                          const ModelSpec& spec,
-                                                          std::uint64_t seed, DType weights);
+                                                          const ModelSpec& spec, std::uint64_t seed,
+                                                          DType weights);
 
     ~Model();
     const ModelSpec& spec() const;
     Backend& backend() const;
     std::int64_t weight_bytes() const;
-    bool quantised() const; // any matrix in a block format
+    bool quantised() const;                          // any matrix in a block format
     std::vector<std::string> unused_tensors() const; // of the checkpoint, for `info` and the log
 
     // Runs ids through all layers, appending them to the sequence.

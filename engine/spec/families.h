@@ -21,10 +21,10 @@ namespace hs {
 struct TensorSource {
     enum class Transform {
         None,
-        AddOne,        // zero-centred norm weights: 1 + w
-        NegativeExp,   // A_log to the decay rate -exp(A_log)
+        AddOne,      // zero-centred norm weights: 1 + w
+        NegativeExp, // A_log to the decay rate -exp(A_log)
     };
-    std::string name;                // in the checkpoint
+    std::string name; // in the checkpoint
     Transform transform = Transform::None;
     // Row ranges [first, first + count) taken in this order; empty: all rows.
     struct RowRange {

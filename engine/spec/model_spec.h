@@ -21,9 +21,9 @@ struct RopeScaling {
     Kind kind = Kind::None;
     double factor = 1.0;
     std::int64_t original_context = 0;
-    double beta_fast = 32.0, beta_slow = 1.0; // YaRN
-    bool truncate = true;                     // YaRN: whole corrections
-    double attention_factor = 1.0;            // YaRN: multiplies cos and sin
+    double beta_fast = 32.0, beta_slow = 1.0;             // YaRN
+    bool truncate = true;                                 // YaRN: whole corrections
+    double attention_factor = 1.0;                        // YaRN: multiplies cos and sin
     double low_freq_factor = 1.0, high_freq_factor = 4.0; // Llama 3
 
     bool operator==(const RopeScaling&) const = default;
@@ -70,9 +70,7 @@ struct GatedDeltaSpec {
     double beta_scale = 1.0; // beta = beta_scale * sigmoid(b); 2 allows negative eigenvalues
     HeadMap head_map = HeadMap::Grouped;
 
-    std::int64_t conv_channels() const {
-        return 2 * key_heads * key_dim + value_heads * value_dim;
-    }
+    std::int64_t conv_channels() const { return 2 * key_heads * key_dim + value_heads * value_dim; }
     bool operator==(const GatedDeltaSpec&) const = default;
 };
 

@@ -36,7 +36,8 @@ struct LedgerTotals {
 
 class StateLedger {
 public:
-    explicit StateLedger(Backend& backend) : m_backend(&backend) {}
+    explicit StateLedger(Backend& backend)
+        : m_backend(&backend) {}
     ~StateLedger();
     StateLedger(const StateLedger&) = delete;
     StateLedger& operator=(const StateLedger&) = delete;

@@ -46,7 +46,9 @@ public:
 
 private:
     friend class Database;
-    Statement(sqlite3* db, sqlite3_stmt* statement) : m_db(db), m_statement(statement) {}
+    Statement(sqlite3* db, sqlite3_stmt* statement)
+        : m_db(db)
+        , m_statement(statement) {}
     sqlite3* m_db;
     sqlite3_stmt* m_statement;
 };
@@ -77,13 +79,15 @@ public:
 
     private:
         friend class Database;
-        explicit Transaction(Database& db) : m_db(&db) {}
+        explicit Transaction(Database& db)
+            : m_db(&db) {}
         Database* m_db;
     };
     Result<Transaction> begin();
 
 private:
-    explicit Database(sqlite3* db) : m_db(db) {}
+    explicit Database(sqlite3* db)
+        : m_db(db) {}
     sqlite3* m_db = nullptr;
 };
 

@@ -55,7 +55,8 @@ struct SampleRow {
 
 class SampleStore {
 public:
-    explicit SampleStore(Database& db) : m_db(&db) {}
+    explicit SampleStore(Database& db)
+        : m_db(&db) {}
 
     Result<std::int64_t> add_experiment(const ExperimentRow& row);
     Result<void> finish_experiment(std::int64_t experiment, std::string_view state);

@@ -18,7 +18,7 @@ struct SessionRow {
     std::int64_t id = 0;
     SessionKind kind = SessionKind::Chat;
     std::string title;
-    std::string model; // of a chat: the last one used
+    std::string model;           // of a chat: the last one used
     std::int64_t created_ms = 0; // Unix time
     std::int64_t updated_ms = 0;
     std::int64_t messages = 0;
@@ -35,14 +35,15 @@ struct MessageRow {
     std::string content;
     std::string reasoning;
     MessageState state = MessageState::Complete;
-    std::string model;       // that wrote it
-    std::string metrics;     // JSON of timings, state and settings; empty for what a person wrote
+    std::string model;   // that wrote it
+    std::string metrics; // JSON of timings, state and settings; empty for what a person wrote
     std::int64_t created_ms = 0;
 };
 
 class SessionStore {
 public:
-    explicit SessionStore(Database& db) : m_db(&db) {}
+    explicit SessionStore(Database& db)
+        : m_db(&db) {}
 
     Result<std::int64_t> create(SessionKind kind, std::string_view title);
     Result<void> rename(std::int64_t session, std::string_view title);

@@ -49,7 +49,8 @@ public:
     Result<std::vector<TextSpan>> render(const Json& variables,
                                          const TemplateLimits& limits = {}) const;
 
-    // messages with the usual variables: bos/eos text of the tokenizer, generation prompt, thinking.
+    // messages with the usual variables: bos/eos text of the tokenizer, generation prompt,
+    // thinking.
     struct Options {
         bool add_generation_prompt = true;
         bool enable_thinking = true;

@@ -51,7 +51,8 @@ public:
     std::string decode(std::span<const TokenId> ids, bool skip_special = false) const;
 
     std::int64_t vocab_size() const;
-    std::optional<TokenId> find(std::string_view token) const; // exact token text, specials included
+    std::optional<TokenId>
+    find(std::string_view token) const; // exact token text, specials included
     bool is_special(TokenId id) const;
 
     std::optional<TokenId> bos() const;

@@ -1,0 +1,55 @@
+# How targets are made here: one include root, warnings as errors, hidden global choices in one place.
+add_library(hs_options INTERFACE)
+target_include_directories(hs_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_options(hs_options INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror
+  -ffile-prefix-map=${CMAKE_SOURCE_DIR}=.)
+target_compile_definitions(hs_options INTERFACE HS_VERSION="${PROJECT_VERSION}")
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # GCC 12 gives both for correct code: moved-from locals of TRY, and PR 105329 (std::string).
+  target_compile_options(hs_options INTERFACE -Wno-maybe-uninitialized -Wno-restrict)
+endif()
+if(HS_SANITIZE)
+  target_compile_options(hs_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all
+    -fno-omit-frame-pointer)
+  target_link_options(hs_options INTERFACE -fsanitize=address,undefined)
+endif()
+if(MINGW)
+  target_link_options(hs_options INTERFACE -static -static-libgcc -static-libstdc++)
+endif()
+
+# hs_engine_library(hs_files SOURCES a.cpp ... LINKS hs_core ...): no Qt, ever.
+function(hs_engine_library name)
+  cmake_parse_arguments(A "" "" "SOURCES;LINKS" ${ARGN})
+  add_library(${name} STATIC ${A_SOURCES})
+  target_link_libraries(${name} PUBLIC hs_options ${A_LINKS})
+endfunction()
+
+# hs_test(name SOURCES a_test.cpp LINKS hs_files): a Qt Test program and its ctest entry.
+# Each test file includes its own .moc and ends with QTEST_GUILESS_MAIN or QTEST_MAIN.
+function(hs_test name)
+  cmake_parse_arguments(A "" "TIMEOUT" "SOURCES;LINKS" ${ARGN})
+  add_executable(${name} ${A_SOURCES})
+  set_target_properties(${name} PROPERTIES AUTOMOC ON
+    RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_link_libraries(${name} PRIVATE ${A_LINKS} Qt6::Test hs_options)
+  target_compile_definitions(${name} PRIVATE HS_TEST_DATA="${CMAKE_SOURCE_DIR}/tests"
+    HS_MODELS="${CMAKE_SOURCE_DIR}/resources/models")
+  add_test(NAME ${name} COMMAND ${name})
+  if(NOT A_TIMEOUT)
+    set(A_TIMEOUT 300)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${A_TIMEOUT}
+    ENVIRONMENT "QT_QPA_PLATFORM=offscreen;QT_LOGGING_RULES=qt.qpa.*=false")
+endfunction()
+
+# hs_fuzz(name SOURCES a_fuzz.cpp LINKS hs_files): a libFuzzer target over tests/fuzz/corpus/<name>.
+function(hs_fuzz name)
+  cmake_parse_arguments(A "" "" "SOURCES;LINKS" ${ARGN})
+  if(HS_FUZZ)
+    add_executable(${name} ${A_SOURCES})
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+    target_link_libraries(${name} PRIVATE ${A_LINKS} hs_options)
+    target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  endif()
+endfunction()

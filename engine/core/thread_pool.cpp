@@ -1,0 +1,135 @@
+#include "engine/core/thread_pool.h"
+
+#include "engine/core/result.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#endif
+
+namespace hs {
+
+namespace {
+
+void relax() {
+#if defined(__x86_64__) || defined(__i386__)
+    _mm_pause();
+#endif
+}
+
+// About 50 us on current machines: longer than the gap between two ops of a decode step, short
+// enough that an idle program sleeps.
+constexpr int kSpins = 4000;
+
+} // namespace
+
+struct ThreadPool::State {
+    int threads = 1;
+    std::atomic<std::uint64_t> generation{0}; // counts forks; workers wait for it to move
+    std::atomic<int> running{0};
+    std::atomic<bool> ending{false};
+    const std::function<void(int)>* body = nullptr;
+    std::mutex mutex;
+    std::condition_variable wake;
+    std::atomic<int> sleeping{0};
+    std::vector<std::jthread> workers; // last: joined before the rest goes
+
+    void work(int worker) {
+        std::uint64_t seen = 0;
+        while (true) {
+            for (int spin = 0; generation.load(std::memory_order_acquire) == seen; ++spin) {
+                if (spin < kSpins) {
+                    relax();
+                    continue;
+                }
+                std::unique_lock lock(mutex);
+                sleeping.fetch_add(1);
+                wake.wait(lock, [&] { return generation.load() != seen; });
+                sleeping.fetch_sub(1);
+            }
+            seen = generation.load(std::memory_order_acquire);
+            if (ending.load()) {
+                return;
+            }
+            (*body)(worker);
+            running.fetch_sub(1, std::memory_order_release);
+        }
+    }
+
+    void fork() {
+        generation.fetch_add(1);
+        if (sleeping.load() > 0) {
+            const std::lock_guard lock(mutex); // a worker between its check and its wait
+            wake.notify_all();
+        }
+    }
+};
+
+ThreadPool::ThreadPool(int threads)
+    : m_state(std::make_unique<State>()) {
+    const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+    m_state->threads = threads > 0 ? threads : cores;
+    for (int worker = 1; worker < m_state->threads; ++worker) {
+        m_state->workers.emplace_back([state = m_state.get(), worker] { state->work(worker); });
+    }
+}
+
+ThreadPool::~ThreadPool() {
+    m_state->ending = true;
+    const std::lock_guard lock(m_state->mutex);
+    m_state->generation.fetch_add(1);
+    m_state->wake.notify_all();
+}
+
+int ThreadPool::threads() const {
+    return m_state->threads;
+}
+
+void ThreadPool::run(const std::function<void(int)>& body) {
+    if (m_state->threads == 1) {
+        body(0);
+        return;
+    }
+    HS_ASSERT(m_state->running.load() == 0); // one fork at a time
+    m_state->body = &body;
+    m_state->running.store(m_state->threads - 1, std::memory_order_relaxed);
+    m_state->fork();
+    body(0);
+    for (int spin = 0; m_state->running.load(std::memory_order_acquire) > 0; ++spin) {
+        if (spin < kSpins) {
+            relax();
+        } else {
+            std::this_thread::yield();
+        }
+    }
+}
+
+void ThreadPool::for_range(
+    std::int64_t count, std::int64_t grain,
+    const std::function<void(std::int64_t first, std::int64_t last, int worker)>& body) {
+    grain = std::max<std::int64_t>(1, grain);
+    if (m_state->threads == 1 || count <= grain) {
+        if (count > 0) {
+            body(0, count, 0);
+        }
+        return;
+    }
+    std::atomic<std::int64_t> next{0};
+    run([&](int worker) {
+        while (true) {
+            const std::int64_t first = next.fetch_add(grain, std::memory_order_relaxed);
+            if (first >= count) {
+                return;
+            }
+            body(first, std::min(first + grain, count), worker);
+        }
+    });
+}
+
+} // namespace hs
