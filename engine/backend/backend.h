@@ -55,6 +55,12 @@ public:
     virtual void shrink(std::int64_t bytes) = 0;
 };
 
+// Elements of any weight format as f32, equal to the published formulas in every bit. out.size()
+// must be a multiple of the format's block. For small tensors (norms) at load.
+// Errors: Unsupported for a type that is no weight format, InvalidArgument for a size that is no
+// multiple of the block or of which `from` holds too little.
+Result<void> dequantise(DType dtype, std::span<const std::byte> from, std::span<float> out);
+
 // One product of a group that shares its input.
 struct Product {
     Weight weight;               // (N, K)

@@ -1,0 +1,205 @@
+#pragma once
+// Every kernel of the CPU backend, with its shapes. Kernels take pointers, extents and strides,
+// check nothing and know no threads: the backend cuts the work into the ranges they are given.
+// Each is compiled for SSE4, AVX2, AVX-512 and AVX-512 with VNNI; the machine picks at run time.
+
+#include <cstddef>
+#include <cstdint>
+
+namespace hs::cpu {
+
+// --- weights ---------------------------------------------------------------------------------
+
+// Storage formats of weights (formats.md section 2.2).
+enum class Format : std::uint8_t {
+    F32,
+    F16,
+    BF16,
+    F8E4M3,
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+    Q2_K,
+    Q3_K,
+    Q4_K,
+    Q5_K,
+    Q6_K,
+    IQ4_NL,
+    IQ4_XS,
+    MXFP4,
+};
+constexpr int kFormats = 17;
+
+std::int64_t block_elems(Format format);
+std::int64_t block_bytes(Format format);
+// Block formats; their products take activations rounded to int8 per 32.
+constexpr bool is_quantised(Format format) {
+    return format >= Format::Q4_0;
+}
+
+// (rows, cols), rows apart by row_stride bytes; data need not be aligned.
+struct Matrix {
+    Format format = Format::F32;
+    std::int64_t rows = 0;
+    std::int64_t cols = 0;
+    const std::byte* data = nullptr;
+    std::int64_t row_stride = 0;
+    // F8E4M3: one factor per scale_rows x scale_cols; null: one.
+    const float* scales = nullptr;
+    std::int64_t scale_rows = 1;
+    std::int64_t scale_cols = 1;
+    std::int64_t scale_stride = 0;
+};
+
+// n elements, a multiple of the block; equal to the published formulas in every bit.
+void dequantise(Format format, const std::byte* from, float* to, std::int64_t n);
+// One row of a matrix, scales applied.
+void dequantise_row(const Matrix& matrix, std::int64_t row, float* to);
+
+float from_f16(std::uint16_t half);
+std::uint16_t to_f16(float value); // rounds to nearest, ties to even
+float from_bf16(std::uint16_t half);
+std::uint16_t to_bf16(float value); // rounds to nearest, ties to even
+
+// --- matrix products -------------------------------------------------------------------------
+
+// The input of products, (tokens, cols). The int8 form has one scale per 32 elements and is
+// filled by quantise_activations; q, scale and sums are null where no product wants them.
+struct Activations {
+    const float* x = nullptr;
+    std::int64_t stride = 0;
+    std::int64_t tokens = 0;
+    std::int64_t cols = 0;
+    std::int8_t* q = nullptr; // (tokens, cols), in [-127, 127]
+    float* scale = nullptr;   // (tokens, cols / 32)
+    float* sum = nullptr;     // (tokens, cols / 16), scale * sum of 16 of q
+};
+
+// Bytes of the int8 form, and the pointers of `activations` into `memory` (64-byte aligned).
+std::int64_t int8_bytes(std::int64_t tokens, std::int64_t cols);
+void place_int8(Activations& activations, std::byte* memory);
+// x / scale, rounded to nearest, for tokens [first, last).
+void quantise_activations(const Activations& activations, std::int64_t first, std::int64_t last);
+
+// Rows of a matrix that one call of matmul should be given at least, and of which a range should
+// be a multiple.
+constexpr std::int64_t kRowTile = 16;
+
+// Bytes of scratch of one thread, 64-byte aligned.
+std::int64_t matmul_scratch_bytes(const Matrix& matrix, std::int64_t tokens);
+// out(t, r) = sum_k x(t, k) w(r, k) (+ bias(r)) for rows r in [first, last).
+//   out (tokens, rows), out_stride floats from token to token
+void matmul(const Matrix& matrix, std::int64_t first, std::int64_t last,
+            const Activations& activations, float* out, std::int64_t out_stride, const float* bias,
+            std::byte* scratch);
+
+// --- pointwise; all over `n` or (rows, cols) contiguous floats ---------------------------------
+
+// out = x / rms(x) * weight
+void rms_norm(const float* x, const float* weight, float eps, std::int64_t n, float* out);
+void add(float* x, const float* y, std::int64_t n);
+void silu_multiply(const float* gate, const float* up, std::int64_t n, float* out);
+void sigmoid_multiply(float* x, const float* gate, std::int64_t n);
+void scale(float* x, float factor, std::int64_t n);
+void multiply_add(float* x, float factor, const float* y, std::int64_t n); // x += factor * y
+float sigmoid(float x);
+// One head: pairs (i, i + dims / 2), or (2 i, 2 i + 1); cos and sin have dims / 2 entries.
+void rotate(float* x, const float* cos, const float* sin, std::int64_t dims, bool interleaved);
+// Rounds n floats to a cache's format: F32, F16 or BF16.
+void store_cache(const float* x, Format format, std::byte* to, std::int64_t n);
+
+// --- softmax attention -------------------------------------------------------------------------
+
+struct Attention {
+    const float* q = nullptr; // (tokens, query_heads, head_dim)
+    std::int64_t q_token_stride = 0;
+    std::int64_t q_head_stride = 0;
+    std::int64_t tokens = 0;
+    std::int64_t query_heads = 0;
+    std::int64_t kv_heads = 0;
+    std::int64_t head_dim = 0;
+    std::int64_t value_dim = 0;
+    Format cache = Format::F16;
+    const std::byte* keys = nullptr;   // (slots, kv_heads, head_dim)
+    const std::byte* values = nullptr; // (slots, kv_heads, value_dim)
+    std::int64_t length = 0;           // positions; the last `tokens` belong to q
+    std::int64_t ring = 0;             // > 0: position p lies in slot p mod ring
+    float scale = 1.0f;
+    std::int64_t window = 0;      // keys seen, the query's own included; 0: all
+    const float* sinks = nullptr; // (query_heads) or null
+    float* out = nullptr;         // (tokens, query_heads, value_dim)
+    std::int64_t out_token_stride = 0;
+    std::int64_t out_head_stride = 0;
+};
+
+std::int64_t attention_scratch_floats(const Attention& op);
+// Queries [first, last) of the query heads that share one KV head.
+void attend(const Attention& op, std::int64_t kv_head, std::int64_t first, std::int64_t last,
+            float* scratch);
+
+// --- gated delta -------------------------------------------------------------------------------
+
+struct GatedDelta {
+    std::int64_t tokens = 0;
+    std::int64_t key_heads = 0;
+    std::int64_t value_heads = 0;
+    std::int64_t key_dim = 0;
+    std::int64_t value_dim = 0;
+    std::int64_t conv_kernel = 4;
+    float beta_scale = 1.0f;
+    bool tiled_heads = false; // key head of value head h: h mod key_heads, else h / (ratio)
+    const float* qkv = nullptr;
+    std::int64_t qkv_stride = 0;
+    const float* z = nullptr;
+    std::int64_t z_stride = 0;
+    const float* b = nullptr;
+    std::int64_t b_stride = 0;
+    const float* a = nullptr;
+    std::int64_t a_stride = 0;
+    const float* conv_weight = nullptr; // (channels, conv_kernel), the last tap is now
+    const float* decay_rate = nullptr;  // (value_heads), -exp(A_log)
+    const float* dt_bias = nullptr;     // (value_heads)
+    const float* norm_weight = nullptr; // (value_dim)
+    float norm_eps = 1e-6f;
+    float* conv_state = nullptr; // (channels, conv_kernel - 1)
+    float* state = nullptr;      // (value_heads, key_dim, value_dim)
+    float* out = nullptr;        // (tokens, value_heads * value_dim)
+    std::int64_t out_stride = 0;
+    float* decay_out = nullptr; // (tokens, value_heads) or null
+    float* beta_out = nullptr;  // (tokens, value_heads) or null
+
+    std::int64_t channels() const { return 2 * key_heads * key_dim + value_heads * value_dim; }
+};
+
+// Convolution and SiLU of channels [first, last) for all tokens into conv (tokens, channels);
+// moves conv_state on by `tokens`.
+void short_conv(const GatedDelta& op, std::int64_t first, std::int64_t last, float* conv);
+// Unit length for one key head of conv, all tokens: its query, scaled by key_dim^-1/2, and its key.
+void unit_query_key(const GatedDelta& op, std::int64_t key_head, float* conv);
+// One value head: gates, state updates, read-out, gated norm, for all tokens.
+//   conv (tokens, channels), made by the two above
+std::int64_t delta_scratch_floats(const GatedDelta& op);
+void delta_head(const GatedDelta& op, std::int64_t head, const float* conv, float* scratch);
+
+// --- mixtures ------------------------------------------------------------------------------------
+
+// The top_k of one row of router scores, in descending order of choice, lowest index first among
+// equals, and their weights.
+struct Router {
+    std::int64_t experts = 0;
+    std::int64_t top_k = 0;
+    bool sigmoid = false;  // else softmax over all experts
+    bool normalise = true; // weights of the chosen sum to one
+    float weight_scale = 1.0f;
+    const float* choice_bias = nullptr; // (experts), added for the choice only; or null
+};
+// scratch: experts floats.
+void route(const Router& router, const float* scores, std::int32_t* chosen, float* weights,
+           float* scratch);
+
+// The instruction set in use, "AVX-512 VNNI".
+const char* instruction_set();
+
+} // namespace hs::cpu
