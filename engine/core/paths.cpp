@@ -4,9 +4,10 @@
 #include <fstream>
 
 #ifdef _WIN32
+// clang-format off
 #include <windows.h>
-
-#include <shellapi.h>
+#include <shellapi.h> // needs the one above
+// clang-format on
 #endif
 
 namespace hs {

@@ -15,8 +15,8 @@ namespace hs {
 
 // One configuration.
 struct Arm {
-    std::string label; // "1:3"
-    std::string model; // a path or the name of a bundled model
+    std::string label{}; // "1:3"
+    std::string model{}; // a path or the name of a bundled model
     std::string device = "auto";
     int threads = 0;
     std::string kv_dtype = "auto"; // "auto", "f32", "f16", "bf16"
@@ -26,14 +26,14 @@ struct Arm {
 
 // What each arm must do.
 struct Workload {
-    std::string system_prompt;
-    std::string prompt;
+    std::string system_prompt{};
+    std::string prompt{};
     bool raw = false;
     std::int64_t generate_tokens = 64;
     bool ignore_end_token = false; // always the full length, so that arms do equal work
     // Context lengths to fill before decoding is timed; empty: the prompt alone. The filler is
     // seeded text from the prompt's own tokens, the same ids for every arm with one vocabulary.
-    std::vector<std::int64_t> depths;
+    std::vector<std::int64_t> depths{};
     Sampling sampling{.temperature = 0.0};
 
     bool operator==(const Workload&) const = default;
@@ -41,8 +41,8 @@ struct Workload {
 
 // Isolated: one arm after another in rounds, so that the machine's drift falls on all alike.
 struct Experiment {
-    std::string title;
-    std::vector<Arm> arms;
+    std::string title{};
+    std::vector<Arm> arms{};
     Workload workload;
     int repeats = 3;
     int warm_ups = 1;

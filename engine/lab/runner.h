@@ -27,6 +27,7 @@ enum class SampleKind {
     PrefillTokensPerS, // once per run
     DecodeTokensPerS,  // once per run (and depth)
 };
+inline constexpr SampleKind kLastSampleKind = SampleKind::DecodeTokensPerS;
 const char* to_string(SampleKind kind);
 
 struct Sample {
@@ -53,17 +54,17 @@ struct ExperimentProgress {
     int done_runs = 0;
     int total_runs = 0;
     int arm = 0;
-    std::string stage;       // "loading 1:3", "run 2 of 5"
+    std::string stage{};       // "loading 1:3", "run 2 of 5"
     double remaining_s = -1; // -1: unknown yet
 };
 
 struct RunnerSink {
-    std::function<void(const ExperimentProgress&)> progress;
-    std::function<void(int arm, const ModelSpec&)> arm_ready;
-    std::function<void(int arm, int repeat, bool warm_up)> run_begins;
-    std::function<void(int arm, const TokenEvent&)> token;
-    std::function<void(int arm, const Sample&)> sample;
-    std::function<void(const RunResult&)> run_ends;
+    std::function<void(const ExperimentProgress&)> progress{};
+    std::function<void(int arm, const ModelSpec&)> arm_ready{};
+    std::function<void(int arm, int repeat, bool warm_up)> run_begins{};
+    std::function<void(int arm, const TokenEvent&)> token{};
+    std::function<void(int arm, const Sample&)> sample{};
+    std::function<void(const RunResult&)> run_ends{};
 };
 
 // Median, spread and ratio, from per-repeat values.
@@ -75,19 +76,19 @@ struct Figure {
 Figure figure(std::vector<double> values);
 
 struct ArmSummary {
-    std::string label;
-    std::string model;
-    std::string schedule; // "1:3 (2 full attention, 6 gated delta)"
+    std::string label{};
+    std::string model{};
+    std::string schedule{}; // "1:3 (2 full attention, 6 gated delta)"
     Figure ttft_ms, prefill_tokens_per_s, decode_tokens_per_s;
     std::int64_t state_bytes = 0; // at the end of a run
     std::int64_t weight_bytes = 0;
     std::int64_t peak_resident_bytes = 0;
-    std::string text; // first repeat's reply
+    std::string text{}; // first repeat's reply
 };
 
 struct ExperimentResult {
-    std::vector<ArmSummary> arms;
-    std::vector<RunResult> runs;
+    std::vector<ArmSummary> arms{};
+    std::vector<RunResult> runs{};
     bool stopped = false;
 };
 
@@ -98,8 +99,8 @@ Result<ExperimentResult> run_experiment(const Experiment& experiment, const Runn
 // A path as it is, or a bundled model's name ("hybridscope-ratio-1-3") in the resource folders.
 Result<std::filesystem::path> resolve_model(const std::string& model);
 struct BundledModel {
-    std::string name;
-    std::filesystem::path path;
+    std::string name{};
+    std::filesystem::path path{};
 };
 std::vector<BundledModel> bundled_models();
 // Adds a folder to look in, before the built-in ones (beside the program, HYBRIDSCOPE_MODELS).

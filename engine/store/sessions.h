@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace hs {
@@ -17,12 +18,12 @@ enum class SessionKind { Chat, Comparison };
 struct SessionRow {
     std::int64_t id = 0;
     SessionKind kind = SessionKind::Chat;
-    std::string title;
-    std::string model;           // of a chat: the last one used
+    std::string title{};
+    std::string model{};         // of a chat: the last one used
     std::int64_t created_ms = 0; // Unix time
     std::int64_t updated_ms = 0;
     std::int64_t messages = 0;
-    std::string snippet; // of a search: where it was found, with the hit between \x02 and \x03
+    std::string snippet{}; // of a search: where it was found, with the hit between \x02 and \x03
 };
 
 enum class MessageState { Complete, Streaming, Stopped, Failed };
@@ -31,12 +32,12 @@ struct MessageRow {
     std::int64_t id = 0;
     std::int64_t session = 0;
     std::int64_t parent = 0; // 0: the first
-    std::string role;        // "system", "user", "assistant"
-    std::string content;
-    std::string reasoning;
+    std::string role{};      // "system", "user", "assistant"
+    std::string content{};
+    std::string reasoning{};
     MessageState state = MessageState::Complete;
-    std::string model;   // that wrote it
-    std::string metrics; // JSON of timings, state and settings; empty for what a person wrote
+    std::string model{};   // that wrote it
+    std::string metrics{}; // JSON of timings, state and settings; empty for what a person wrote
     std::int64_t created_ms = 0;
 };
 
@@ -52,7 +53,8 @@ public:
     // Latest first. query: words that must occur in title or messages (FTS5); empty: all.
     Result<std::vector<SessionRow>> list(std::string_view query = {}, int limit = 500);
 
-    Result<std::int64_t> add_message(const MessageRow& message); // id is ignored
+    // id is ignored, created_ms 0 is now. The branch runs through the new message.
+    Result<std::int64_t> add_message(const MessageRow& message);
     Result<void> set_text(std::int64_t message, std::string_view content,
                           std::string_view reasoning);
     Result<void> finish(std::int64_t message, MessageState state, std::string_view metrics);
@@ -71,5 +73,16 @@ private:
 
 // The metrics column: JSON of a reply's timings, state and settings, and back.
 std::string metrics_json(const GenerateResult& result, const Sampling& sampling);
+
+struct Metrics {
+    FinishReason reason = FinishReason::EndToken;
+    std::string error{};
+    std::string reuse_note{};
+    Sampling sampling; // with the seed that was used
+    Timings timings;
+    StateEvent state; // at the end
+};
+// Errors: Corrupt, Unsupported. An empty column is Corrupt: ask for it only where there is one.
+Result<Metrics> parse_metrics(std::string_view text);
 
 } // namespace hs
