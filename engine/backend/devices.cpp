@@ -9,7 +9,7 @@ namespace hs {
 std::vector<DeviceReport> list_devices() {
     std::vector<DeviceReport> reports;
     DeviceReport cpu;
-    cpu.info = make_cpu_backend(1)->device();
+    cpu.info = make_cpu_backend(0)->device();
     cpu.usable = true;
     reports.push_back(std::move(cpu));
     for (DeviceReport& report : cuda_devices()) {

@@ -1,10 +1,13 @@
 #pragma once
 // Every kernel of the CPU backend, with its shapes. Kernels take pointers, extents and strides,
 // check nothing and know no threads: the backend cuts the work into the ranges they are given.
-// Each is compiled for SSE4, AVX2, AVX-512 and AVX-512 with VNNI; the machine picks at run time.
+// Each is compiled for SSE4, AVX2 and AVX-512 with VNNI; the machine picks at run time.
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace hs::cpu {
 
@@ -199,7 +202,13 @@ struct Router {
 void route(const Router& router, const float* scores, std::int32_t* chosen, float* weights,
            float* scratch);
 
-// The instruction set in use, "AVX-512 VNNI".
+// --- instruction sets --------------------------------------------------------------------------
+
+// The one in use, "AVX-512 VNNI".
 const char* instruction_set();
+// All that were built and that this machine has, the best first.
+std::vector<std::string> instruction_sets();
+// For tests and benchmarks, while no kernel runs; "" takes the best again.
+void use_instruction_set(std::string_view name);
 
 } // namespace hs::cpu

@@ -76,8 +76,4 @@ void matmul(const Matrix& matrix, std::int64_t first, std::int64_t last,
     }
 }
 
-const char* instruction_set() {
-    return "plain";
-}
-
 } // namespace hs::cpu

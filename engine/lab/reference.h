@@ -1,0 +1,61 @@
+#pragma once
+// What every op means, in float64 and plain loops: the yardstick of the selftest and of the
+// kernels' tests. Host memory only; not fast, not threaded, never run by a model.
+// Arrays are row-major and contiguous, with the shapes of engine/backend/backend.h.
+
+#include "engine/backend/backend.h"
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace hs::reference {
+
+using Values = std::vector<double>;
+using Inputs = std::span<const float>;
+
+// x (rows, width), weight (width): x / rms(x) * weight.
+Values rms_norm(Inputs x, Inputs weight, double eps);
+Values swiglu(Inputs gate, Inputs up);
+// x (T, heads, head_dim), token t at position first + t. The angle is the f32 product of position
+// and frequency, as in the models' training code; all else is f64.
+Values rope(Inputs x, std::int64_t heads, std::int64_t head_dim, const RopeTable& table,
+            std::int64_t first);
+
+// x (T, K), w (N, K) already dequantised: x W^T + bias.
+Values matmul(Inputs x, Inputs w, Inputs bias, std::int64_t tokens, std::int64_t rows,
+              std::int64_t cols);
+// The most that rounding x to int8 with one scale per 32 can move each value of matmul():
+// sum over k of |w| * (largest |x| of the block) / 254.
+Values rounding_bound(Inputs x, Inputs w, std::int64_t tokens, std::int64_t rows,
+                      std::int64_t cols);
+
+struct Attention {
+    std::int64_t tokens = 0, length = 0, query_heads = 0, kv_heads = 0, head_dim = 0, value_dim = 0;
+    double scale = 1;
+    std::int64_t window = 0;
+};
+// keys (length, kv_heads, head_dim) and values as the cache holds them; sinks may be empty.
+Values attention(const Attention& shape, Inputs q, Inputs keys, Inputs values, Inputs sinks);
+
+struct GatedDelta {
+    GatedDeltaSpec spec;
+    std::int64_t tokens = 0;
+    double norm_eps = 1e-6;
+    Inputs qkv, z, b, a, conv_weight, decay_rate, dt_bias, norm_weight;
+};
+struct GatedDeltaOut {
+    Values out, decay, beta;
+};
+// Token by token; conv_state and state are read and written.
+GatedDeltaOut gated_delta(const GatedDelta& op, Values& conv_state, Values& state);
+
+// gate, up (experts, inter, hidden), down (experts, hidden, inter), dequantised.
+struct MoeOut {
+    Values out;
+    std::vector<std::int32_t> chosen;
+};
+MoeOut moe(const MoeSpec& spec, Inputs x, Inputs scores, Inputs choice_bias, Inputs gate, Inputs up,
+           Inputs down, std::int64_t tokens, std::int64_t hidden);
+
+} // namespace hs::reference
