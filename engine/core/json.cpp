@@ -48,6 +48,12 @@ Error wrong(ErrorCode code, std::string_view key, const std::string& what) {
     return Error{code, "\"" + std::string(key) + "\": " + what, ""};
 }
 
+// A value for a message. Metadata of GGUF files holds bytes that are not always UTF-8, and dump()
+// throws on them unless told to replace them.
+std::string shown(const Json& value) {
+    return value.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 80);
+}
+
 Error absent_error(std::string_view key) {
     return wrong(ErrorCode::NotFound, key, "is missing");
 }
@@ -123,7 +129,7 @@ Result<std::int64_t> json_int(const Json& object, std::string_view key) {
     if (member->is_number_unsigned()) {
         const auto value = member->get<std::uint64_t>();
         if (value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
-            return wrong(ErrorCode::Corrupt, key, "is out of range: " + member->dump());
+            return wrong(ErrorCode::Corrupt, key, "is out of range: " + shown(*member));
         }
         return static_cast<std::int64_t>(value);
     }
@@ -137,7 +143,7 @@ Result<std::int64_t> json_int(const Json& object, std::string_view key) {
         }
     }
     return wrong(ErrorCode::Corrupt, key,
-                 "expected an integer, found " + member->dump().substr(0, 80));
+                 "expected an integer, found " + shown(*member));
 }
 
 Result<double> json_number(const Json& object, std::string_view key) {
@@ -147,7 +153,7 @@ Result<double> json_number(const Json& object, std::string_view key) {
     }
     if (!member->is_number() || !std::isfinite(member->get<double>())) {
         return wrong(ErrorCode::Corrupt, key,
-                     "expected a number, found " + member->dump().substr(0, 80));
+                     "expected a number, found " + shown(*member));
     }
     return member->get<double>();
 }
@@ -159,7 +165,7 @@ Result<bool> json_bool(const Json& object, std::string_view key) {
     }
     if (!member->is_boolean()) {
         return wrong(ErrorCode::Corrupt, key,
-                     "expected true or false, found " + member->dump().substr(0, 80));
+                     "expected true or false, found " + shown(*member));
     }
     return member->get<bool>();
 }
@@ -171,7 +177,7 @@ Result<std::string> json_string(const Json& object, std::string_view key) {
     }
     if (!member->is_string()) {
         return wrong(ErrorCode::Corrupt, key,
-                     "expected a text, found " + member->dump().substr(0, 80));
+                     "expected a text, found " + shown(*member));
     }
     return member->get<std::string>();
 }
