@@ -24,8 +24,13 @@ namespace hs {
 struct TensorInfo {
     std::string name;
     DType dtype = DType::F32;
+    // Name of a type that is known but cannot be computed ("IQ2_XXS"); `dtype` means nothing then.
+    // Only header-only checkpoints hold such tensors: Need::Tensors refuses them by name.
+    std::string_view foreign_type;
     std::vector<std::int64_t> shape;
-    std::span<const std::byte> data; // empty when the checkpoint was opened header-only
+    // Empty when the checkpoint was opened header-only. Safetensors may lie at any address: copy
+    // out or use unaligned loads, never cast.
+    std::span<const std::byte> data;
     std::int64_t bytes = 0;
     int file = 0; // index into Checkpoint::files()
 
@@ -35,25 +40,28 @@ struct TensorInfo {
 
 enum class Container { Gguf, Safetensors };
 
-// How much of a checkpoint has to be there.
+// How much of a checkpoint has to be there. HeaderOnly reads a GGUF's header (of the parts of a
+// split that are there, the first at least) or config.json alone, and looks at no weights.
 enum class Need { Tensors, HeaderOnly };
 
 class Checkpoint {
 public:
     // path: a .gguf file (any part of a split), a folder with config.json (and safetensors unless
-    // HeaderOnly), or a config.json itself (HeaderOnly).
+    // HeaderOnly), or a config.json itself (HeaderOnly). A weight file of such a folder stands for
+    // the folder; any other .safetensors file opens alone, without metadata or architecture.
     // Errors: NotFound, Io, Corrupt (file, field, offset, expected, found), Unsupported (type
     // names).
     static Result<Checkpoint> open(const std::filesystem::path& path, Need need = Need::Tensors);
 
     Container container() const { return m_container; }
-    // The path the person named, and every file read.
+    // The path the person named, every weight file read, and the bytes of these files.
     const std::filesystem::path& path() const { return m_path; }
     const std::vector<std::filesystem::path>& files() const { return m_files; }
     std::int64_t file_bytes() const { return m_file_bytes; }
 
     // GGUF metadata as JSON values under their full keys ("qwen35.block_count"); large arrays of
-    // the tokenizer are kept here too. For safetensors: config.json.
+    // the tokenizer are kept here too. Strings are the file's bytes, not always UTF-8: dump() them
+    // with error_handler_t::replace. For safetensors: config.json.
     const Json& metadata() const { return m_metadata; }
     // "general.architecture" or config.json's architectures[0] (falling back to model_type).
     const std::string& architecture() const { return m_architecture; }
@@ -62,7 +70,7 @@ public:
     std::span<const TensorInfo> tensors() const { return m_tensors; }
 
     // The folder's side files for safetensors (tokenizer.json, chat_template.jinja, ...), read with
-    // a size limit. NotFound for GGUF.
+    // a size limit of 64 MiB. `name` is a plain file name. NotFound for GGUF.
     Result<std::string> read_side_file(std::string_view name) const;
 
     // Tells the system that a tensor's pages will not be read again soon.
