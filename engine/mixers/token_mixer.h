@@ -7,12 +7,14 @@
 #include "engine/spec/model_spec.h"
 #include "engine/state/ledger.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace hs {
 

@@ -32,6 +32,7 @@ struct TensorSource {
         std::int64_t count = 0;
     };
     std::vector<RowRange> rows;
+    std::int64_t file_rows = 0; // of the whole tensor, where `rows` is not empty
     // For a stacked (experts, rows, cols) tensor: which expert; -1: not stacked.
     std::int64_t expert = -1;
 };
@@ -41,14 +42,19 @@ struct TensorSource {
 //   "layers.N.mixer_norm", "layers.N.channel_norm"
 //   "layers.N.mixer.{q,k,v,o}", ".{q,k}_norm", ".{q,k,v,o}_bias"              softmax
 //   "layers.N.mixer.{qkv,z,b,a,out}", ".{conv,decay_rate,dt_bias,norm}"        gated delta
-//   "layers.N.channel.{gate,up,down}"                                          dense
+//   "layers.N.channel.{gate,up,down}", ".{gate,up,down}_bias"                  dense
 //   "layers.N.channel.router", ".choice_bias", ".experts.E.{gate,up,down}",
 //   ".shared.{gate,up,down}", ".shared_gate"                                   mixture
 using TensorMap = std::function<Result<TensorSource>(std::string_view spec_tensor)>;
 
+// Why a tensor of the checkpoint that no layer asks for is left out ("multi-token prediction",
+// "vision"); nullptr when the family does not know it.
+using ExtraReason = std::function<const char*(std::string_view checkpoint_tensor)>;
+
 struct SpecAndTensors {
     ModelSpec spec;
     TensorMap tensors;
+    ExtraReason extra;
 };
 
 struct Family {

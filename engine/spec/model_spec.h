@@ -34,6 +34,8 @@ struct RopeSpec {
     double theta = 10000.0;
     RopeLayout layout = RopeLayout::HalfSplit;
     RopeScaling scaling;
+    // What each frequency is divided by, where a file states it (GGUF rope_freqs); or empty.
+    std::vector<float> divisors;
 
     bool operator==(const RopeSpec&) const = default;
 };
@@ -78,6 +80,7 @@ using TokenMixerSpec = std::variant<SoftmaxSpec, GatedDeltaSpec>;
 
 // What a person sees of a mixer: one word, one colour, one cell of the layer strip.
 enum class MixerKind { FullAttention, SlidingWindow, GatedDelta };
+inline constexpr MixerKind kLastMixerKind = MixerKind::GatedDelta;
 
 MixerKind kind_of(const TokenMixerSpec& mixer);
 const char* to_string(MixerKind kind); // "full attention", "sliding window", "gated delta"
@@ -89,6 +92,7 @@ bool is_linear(MixerKind kind);        // fixed-size state
 // down(silu(gate x) * up x)
 struct DenseSpec {
     std::int64_t intermediate = 0;
+    bool bias = false; // of all three products
 
     bool operator==(const DenseSpec&) const = default;
 };
@@ -103,6 +107,7 @@ struct MoeSpec {
     Score score = Score::Softmax;
     bool normalise_top_k = true; // weights of the chosen sum to one
     double weight_scale = 1.0;
+    bool choice_bias = false; // added to the scores for the choice alone
 
     bool operator==(const MoeSpec&) const = default;
 };

@@ -3,6 +3,7 @@
 
 #include "engine/spec/model_spec.h"
 
+#include <optional>
 #include <string>
 
 namespace hs {
@@ -13,5 +14,9 @@ struct Ratio {
     std::string text;       // "1:3", "full", "none full", "2:5"
 };
 Ratio ratio_of(const ModelSpec& spec);
+
+// The same model with the mixer of its first full-attention layer at every layer; empty when it
+// has no such layer to copy.
+std::optional<ModelSpec> full_attention_twin(const ModelSpec& spec);
 
 } // namespace hs

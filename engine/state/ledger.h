@@ -17,6 +17,7 @@ class Buffer;
 class GrowingBuffer;
 
 enum class StateKind { KvCache, WindowRing, RecurrentState, ConvState };
+inline constexpr StateKind kLastStateKind = StateKind::ConvState;
 const char* to_string(StateKind kind); // "KV cache", "window ring", "recurrent state", "conv state"
 
 // One line of the account. `held` is what the device gave (whole pages), `used` what tokens fill.
@@ -36,8 +37,7 @@ struct LedgerTotals {
 
 class StateLedger {
 public:
-    explicit StateLedger(Backend& backend)
-        : m_backend(&backend) {}
+    explicit StateLedger(Backend& backend);
     ~StateLedger();
     StateLedger(const StateLedger&) = delete;
     StateLedger& operator=(const StateLedger&) = delete;
