@@ -46,18 +46,29 @@ public:
     const ModelSpec& spec() const;
     Backend& backend() const;
     std::int64_t weight_bytes() const;
-    bool quantised() const;                          // any matrix in a block format
-    std::vector<std::string> unused_tensors() const; // of the checkpoint, for `info` and the log
+    bool quantised() const; // any matrix in a block format
+    // Of the checkpoint, for `info` and the log; those left out knowingly with the reason behind
+    // the name: "mtp.fc.weight (multi-token prediction)".
+    const std::vector<std::string>& unused_tensors() const;
+    // What else the checkpoint holds (tokenizer, template); null for synthetic models.
+    const Checkpoint* checkpoint() const;
 
     // Runs ids through all layers, appending them to the sequence.
     //   ids (T); logits: nullptr, or room for (1 or T, vocab) f32 in host memory.
+    //   stop is looked at between layers. A pass that was stopped returns without error, and the
+    //   sequence is at the latest position it could return to.
     // Errors: InvalidArgument for an id outside the vocabulary or a full context, OutOfMemory,
     // Device.
     enum class Logits { None, Last, All };
     Result<void> forward(Sequence& sequence, std::span<const std::int32_t> ids, Logits wanted,
-                         View<float, 2> logits, const Tap* tap = nullptr) const;
+                         View<float, 2> logits, const Tap* tap = nullptr,
+                         const std::stop_token& stop = {}) const;
 
 private:
+    // The state of one layer, as its mixer wants it.
+    Result<std::unique_ptr<MixerState>> make_state(StateLedger& ledger, std::size_t layer,
+                                                   const StateOptions& options) const;
+
     struct Impl;
     explicit Model(std::unique_ptr<Impl> impl);
     std::unique_ptr<Impl> m_impl;

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace hs {
@@ -20,6 +21,14 @@ class Model;
 struct SequenceOptions {
     StateOptions state;
     std::int64_t snapshot_budget_bytes = std::int64_t{512} << 20; // oldest go first
+};
+
+// A reply that was generated here: its text stands for these very ids, which need not be those the
+// tokenizer would choose for it.
+struct HeldReply {
+    std::int64_t first = 0; // position of its first token
+    std::int64_t count = 0;
+    std::string text;
 };
 
 class Sequence {
@@ -40,6 +49,8 @@ public:
     // Positions that can be returned to exactly; every position when no layer is recurrent.
     std::vector<std::int64_t> snapshot_positions() const;
     std::int64_t snapshot_bytes() const;
+    // Whether every layer can be cut back anywhere, so that snapshots are not needed.
+    bool can_cut() const;
 
     // Goes back to the latest state at or before `position` and returns where that is.
     Result<std::int64_t> restore(std::int64_t position);
@@ -47,6 +58,10 @@ public:
     // Makes the sequence hold the longest prefix of `ids` it can and returns its length: finds the
     // common prefix with what it holds, and restores.
     Result<std::int64_t> keep_common_prefix(std::span<const std::int32_t> ids);
+
+    // Remembers that the tokens from `first` on are a reply with this text.
+    void note_reply(std::int64_t first, std::string text);
+    const std::vector<HeldReply>& replies() const;
 
 private:
     friend class Model;

@@ -1,0 +1,190 @@
+#include "engine/run/sequence.h"
+
+#include "engine/run/sequence_impl.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace hs {
+
+// --- the parts -----------------------------------------------------------------------------------
+
+bool Sequence::Impl::can_cut() const {
+    return std::all_of(layers.begin(), layers.end(), [](const auto& l) { return l->can_cut(); });
+}
+
+std::int64_t Sequence::Impl::snapshot_bytes() const {
+    return std::accumulate(snapshots.begin(), snapshots.end(), std::int64_t{0},
+                           [](std::int64_t sum, const Snapshot& s) { return sum + s.bytes; });
+}
+
+Result<float*> Sequence::Impl::room_for_activations(std::int64_t rows) {
+    if (rows > activation_rows) {
+        activations.reset(); // not both at once
+        activation_rows = 0;
+        const std::int64_t bytes =
+            3 * rows * model->spec().hidden * static_cast<std::int64_t>(sizeof(float));
+        activations = TRY(model->backend().allocate(bytes).with_context("activations"));
+        activation_rows = rows;
+    }
+    return reinterpret_cast<float*>(activations->data());
+}
+
+Result<std::int64_t> Sequence::Impl::restore(std::int64_t wanted) {
+    wanted = std::clamp<std::int64_t>(wanted, 0, position());
+    const Snapshot* best = nullptr;
+    const bool everywhere = std::all_of(layers.begin(), layers.end(), [&](const auto& layer) {
+        return layer->position() == wanted || (layer->can_cut() && layer->position() > wanted);
+    });
+    std::int64_t landed = everywhere ? wanted : 0;
+    if (!everywhere) {
+        for (const Snapshot& snapshot : snapshots) {
+            if (snapshot.position <= wanted && snapshot.position >= landed) {
+                best = &snapshot;
+                landed = snapshot.position;
+            }
+        }
+    }
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+        MixerState& layer = *layers[i];
+        if (layer.position() == landed && everywhere) {
+            continue;
+        }
+        StateImage empty;
+        empty.position = landed;
+        const bool cut = layer.can_cut() || best == nullptr;
+        TRY(layer.restore(cut ? empty : best->images[i]));
+    }
+    ids.resize(static_cast<std::size_t>(landed));
+    // What comes next need not be what came then, and would overwrite the caches of later ones.
+    std::erase_if(snapshots, [&](const Snapshot& s) { return s.position > landed; });
+    std::erase_if(replies, [&](const HeldReply& r) { return r.first + r.count > landed; });
+    return landed;
+}
+
+// --- the public face -----------------------------------------------------------------------------
+
+Sequence::Sequence(std::unique_ptr<Impl> impl)
+    : m_impl(std::move(impl)) {}
+
+Sequence::~Sequence() = default;
+
+Result<std::unique_ptr<Sequence>> Sequence::create(std::shared_ptr<const Model> model,
+                                                   const SequenceOptions& options) {
+    const StateOptions& state = options.state;
+    if (state.context_tokens < 1) {
+        return Error{ErrorCode::InvalidArgument,
+                     "expected a context of at least one token, found " +
+                         std::to_string(state.context_tokens),
+                     {}};
+    }
+    if (state.kv_dtype != DType::F32 && state.kv_dtype != DType::F16 &&
+        state.kv_dtype != DType::BF16) {
+        return Error{ErrorCode::InvalidArgument,
+                     std::string("expected a KV cache of F32, F16 or BF16, found ") +
+                         to_string(state.kv_dtype),
+                     {}};
+    }
+    auto impl = std::make_unique<Impl>(std::move(model), options);
+    for (std::size_t i = 0; i < impl->model->spec().layers.size(); ++i) {
+        impl->layers.push_back(TRY(impl->model->make_state(impl->ledger, i, state)));
+    }
+    return std::unique_ptr<Sequence>(new Sequence(std::move(impl)));
+}
+
+std::int64_t Sequence::position() const {
+    return m_impl->position();
+}
+
+std::span<const std::int32_t> Sequence::ids() const {
+    return m_impl->ids;
+}
+
+std::int64_t Sequence::context_limit() const {
+    return m_impl->options.state.context_tokens;
+}
+
+const StateLedger& Sequence::ledger() const {
+    return m_impl->ledger;
+}
+
+const Model& Sequence::model() const {
+    return *m_impl->model;
+}
+
+StateEvent Sequence::state() const {
+    StateEvent event;
+    event.context_tokens = position();
+    event.context_limit = context_limit();
+    event.entries = m_impl->ledger.entries();
+    event.snapshot_bytes = m_impl->snapshot_bytes();
+    return event;
+}
+
+bool Sequence::can_cut() const {
+    return m_impl->can_cut();
+}
+
+void Sequence::snapshot() {
+    std::vector<Impl::Snapshot>& all = m_impl->snapshots;
+    const std::int64_t at = position();
+    const bool there = std::any_of(all.begin(), all.end(),
+                                   [&](const Impl::Snapshot& s) { return s.position == at; });
+    if (there || at == 0 || can_cut()) {
+        return; // nothing to save where every layer can be cut
+    }
+    Impl::Snapshot snapshot;
+    snapshot.position = at;
+    for (const auto& layer : m_impl->layers) {
+        snapshot.images.push_back(layer->image());
+        snapshot.bytes += static_cast<std::int64_t>(snapshot.images.back().bytes.size());
+    }
+    all.push_back(std::move(snapshot));
+    std::int64_t total = m_impl->snapshot_bytes();
+    while (total > m_impl->options.snapshot_budget_bytes && !all.empty()) {
+        total -= all.front().bytes;
+        all.erase(all.begin());
+    }
+}
+
+std::vector<std::int64_t> Sequence::snapshot_positions() const {
+    std::vector<std::int64_t> positions;
+    if (can_cut()) {
+        positions.resize(static_cast<std::size_t>(position()) + 1);
+        std::iota(positions.begin(), positions.end(), std::int64_t{0});
+        return positions;
+    }
+    positions.push_back(0);
+    for (const Impl::Snapshot& snapshot : m_impl->snapshots) {
+        positions.push_back(snapshot.position);
+    }
+    std::sort(positions.begin(), positions.end());
+    return positions;
+}
+
+std::int64_t Sequence::snapshot_bytes() const {
+    return m_impl->snapshot_bytes();
+}
+
+Result<std::int64_t> Sequence::restore(std::int64_t position) {
+    return m_impl->restore(position);
+}
+
+Result<std::int64_t> Sequence::keep_common_prefix(std::span<const std::int32_t> ids) {
+    const std::vector<std::int32_t>& held = m_impl->ids;
+    const auto [mine, theirs] = std::mismatch(held.begin(), held.end(), ids.begin(), ids.end());
+    return m_impl->restore(mine - held.begin());
+}
+
+void Sequence::note_reply(std::int64_t first, std::string text) {
+    const std::int64_t count = position() - first;
+    if (count > 0 && first >= 0) {
+        m_impl->replies.push_back({first, count, std::move(text)});
+    }
+}
+
+const std::vector<HeldReply>& Sequence::replies() const {
+    return m_impl->replies;
+}
+
+} // namespace hs

@@ -1,0 +1,542 @@
+#include "engine/run/weights.h"
+
+#include "engine/core/json.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <fmt/format.h>
+#include <new>
+#include <optional>
+
+namespace hs {
+namespace {
+
+using Transform = TensorSource::Transform;
+using RowRange = TensorSource::RowRange;
+
+// For values of ordinary size, which is all that is asked of it here.
+std::uint16_t float_to_half(float f) {
+    const std::uint32_t bits = std::bit_cast<std::uint32_t>(f);
+    const std::uint32_t sign = (bits >> 16) & 0x8000u;
+    const std::int32_t exponent = static_cast<std::int32_t>((bits >> 23) & 0xffu) - 112;
+    if (exponent <= 0) {
+        return static_cast<std::uint16_t>(sign);
+    }
+    const std::uint32_t rounded = ((bits & 0x7fffffu) + 0x1000u) >> 13;
+    return static_cast<std::uint16_t>(
+        sign + (static_cast<std::uint32_t>(std::min(exponent, 30)) << 10) + rounded);
+}
+
+// Values of a small tensor as f32. False for types that hold no numbers to multiply with.
+bool read_values(const TensorInfo& tensor, std::span<float> out) {
+    if (tensor.data.size() < static_cast<std::size_t>(tensor.bytes)) {
+        return false;
+    }
+    const std::byte* const from = tensor.data.data();
+    if (tensor.dtype == DType::F64) {
+        for (std::size_t i = 0; i < out.size(); ++i) {
+            double value = 0;
+            std::memcpy(&value, from + sizeof(value) * i, sizeof(value));
+            out[i] = static_cast<float>(value);
+        }
+        return true;
+    }
+    if (tensor.dtype == DType::F8E8M0) {
+        for (std::size_t i = 0; i < out.size(); ++i) {
+            out[i] = std::ldexp(1.0f, static_cast<int>(from[i]) - 127);
+        }
+        return true;
+    }
+    return dequantise(tensor.dtype, tensor.data, out).ok();
+}
+
+bool is_fp8(DType dtype) {
+    return dtype == DType::F8E4M3 || dtype == DType::F8E5M2;
+}
+
+bool is_weight_type(DType dtype) {
+    return dtype == DType::F32 || dtype == DType::F16 || dtype == DType::BF16 || is_fp8(dtype) ||
+           info(dtype).quantised;
+}
+
+std::size_t alignment_of(DType dtype) {
+    if (is_fp8(dtype)) {
+        return 1;
+    }
+    return dtype == DType::F32 ? 4 : 2;
+}
+
+std::unique_ptr<std::byte[]> allocate_bytes(std::int64_t bytes) {
+    return std::unique_ptr<std::byte[]>(new (std::nothrow)
+                                            std::byte[static_cast<std::size_t>(bytes)]);
+}
+
+Error out_of_memory(const std::string& name, std::int64_t bytes) {
+    return {ErrorCode::OutOfMemory,
+            fmt::format("{}: no memory for {} bytes of weights", name, bytes),
+            "Close other programs, or take a smaller or more strongly quantised model."};
+}
+
+std::string shape_text(std::initializer_list<std::int64_t> shape) {
+    std::string text;
+    for (const std::int64_t extent : shape) {
+        text += (text.empty() ? "(" : ", ") + std::to_string(extent);
+    }
+    return text + ")";
+}
+
+} // namespace
+
+// --- checkpoint ----------------------------------------------------------------------------------
+
+struct CheckpointWeights::Found {
+    std::string name; // of the spec
+    TensorSource source;
+    const TensorInfo* tensor = nullptr;
+
+    std::string place() const { return name + " (" + source.name + ")"; }
+};
+
+CheckpointWeights::CheckpointWeights(Backend& backend, const Checkpoint& checkpoint,
+                                     TensorMap tensors, WeightMemory& memory, std::stop_token stop,
+                                     std::function<void(std::int64_t)> progress)
+    : m_backend(&backend)
+    , m_checkpoint(&checkpoint)
+    , m_tensors(std::move(tensors))
+    , m_memory(&memory)
+    , m_stop(std::move(stop))
+    , m_progress(std::move(progress)) {}
+
+Result<CheckpointWeights::Found> CheckpointWeights::find(const std::string& name) {
+    if (m_stop.stop_requested()) {
+        m_stopped = true;
+        return Error{ErrorCode::InvalidArgument, "loading was stopped", {}};
+    }
+    Found found;
+    found.name = name;
+    found.source = TRY(m_tensors(name));
+    found.tensor = m_checkpoint->find(found.source.name);
+    if (found.tensor == nullptr) {
+        return Error{
+            ErrorCode::NotFound,
+            fmt::format("{}: tensor {} is missing from the checkpoint", name, found.source.name),
+            "The file may be incomplete; fetch it again."};
+    }
+    if (!found.tensor->foreign_type.empty()) {
+        return Error{ErrorCode::Unsupported,
+                     fmt::format("{}: no products with weights of type {}", found.place(),
+                                 found.tensor->foreign_type),
+                     "Take the model in another quantisation."};
+    }
+    return found;
+}
+
+void CheckpointWeights::count(const TensorInfo& tensor) {
+    if (m_used.insert(tensor.name).second) {
+        m_done_bytes += tensor.bytes;
+        m_memory->bytes += tensor.bytes;
+        if (m_progress) {
+            m_progress(m_done_bytes);
+        }
+    }
+}
+
+Result<Weight> CheckpointWeights::matrix(const std::string& name, std::int64_t rows,
+                                         std::int64_t cols) {
+    const Found found = TRY(find(name));
+    const TensorInfo& tensor = *found.tensor;
+    const TensorSource& source = found.source;
+    const bool stacked = source.expert >= 0;
+
+    // The shape, outermost first: (experts, rows, cols), (rows, cols), or (cols) for one row.
+    const std::int64_t file_rows = source.rows.empty() ? rows : source.file_rows;
+    const std::size_t dims = tensor.shape.size();
+    bool fits = false;
+    if (stacked) {
+        fits = dims == 3 && source.expert < tensor.shape[0] && tensor.shape[1] == file_rows &&
+               tensor.shape[2] == cols;
+    } else {
+        fits = (dims == 2 && tensor.shape[0] == file_rows && tensor.shape[1] == cols) ||
+               (dims == 1 && file_rows == 1 && tensor.shape[0] == cols);
+    }
+    if (!fits) {
+        const std::string expected =
+            stacked ? fmt::format("(more than {}, {}, {})", source.expert, file_rows, cols)
+                    : shape_text({file_rows, cols});
+        return Error{
+            ErrorCode::Corrupt,
+            fmt::format("{}: expected {}, found {}", found.place(), expected, tensor.describe()),
+            "The tensor does not fit the model's configuration; fetch the file again."};
+    }
+    if (!is_weight_type(tensor.dtype)) {
+        return Error{ErrorCode::Unsupported,
+                     fmt::format("{}: expected weights in F32, F16, BF16, FP8 or a ggml block "
+                                 "format, found {}",
+                                 found.place(), tensor.describe()),
+                     "Take the model in another format."};
+    }
+    const DTypeInfo& type = info(tensor.dtype);
+    if (cols % type.block_elems != 0) {
+        return Error{ErrorCode::Corrupt,
+                     fmt::format("{}: expected rows of a multiple of {} values, found {}",
+                                 found.place(), type.block_elems, tensor.describe()),
+                     {}};
+    }
+    Weight weight;
+    weight.dtype = tensor.dtype;
+    weight.rows = file_rows;
+    weight.cols = cols;
+    weight.row_stride_bytes = row_bytes(tensor.dtype, cols);
+    const std::int64_t matrix_bytes = file_rows * weight.row_stride_bytes;
+    const std::int64_t first_byte = stacked ? source.expert * matrix_bytes : 0;
+    if (static_cast<std::int64_t>(tensor.data.size()) < first_byte + matrix_bytes) {
+        return Error{ErrorCode::Corrupt,
+                     fmt::format("{}: expected {} bytes, found {}", found.place(),
+                                 first_byte + matrix_bytes, tensor.data.size()),
+                     "The file may be incomplete; fetch it again."};
+    }
+    weight.data = tensor.data.data() + first_byte;
+    if (is_fp8(tensor.dtype)) {
+        TRY(attach_scales(weight, found, file_rows));
+    }
+    TRY(select_rows(weight, found));
+    HS_ASSERT(weight.rows == rows);
+
+    m_memory->quantised = m_memory->quantised || type.quantised;
+    const std::byte* const host = weight.data;
+    weight = TRY(m_backend->place(weight).with_context(found.place()));
+    if (weight.data != host) {
+        m_checkpoint->forget(tensor); // the device has its own copy
+    }
+    count(tensor);
+    return weight;
+}
+
+// FP8 factors lie in a tensor of their own: one for all, one per row, or one per block
+// (formats.md section 3.3). Becomes f32.
+Result<void> CheckpointWeights::attach_scales(Weight& weight, const Found& found,
+                                              std::int64_t file_rows) {
+    const TensorInfo* scales = m_checkpoint->find(found.source.name + "_scale_inv");
+    if (scales == nullptr) {
+        scales = m_checkpoint->find(found.source.name + "_scale");
+    }
+    if (scales == nullptr) {
+        return Error{ErrorCode::NotFound,
+                     fmt::format("{}: FP8 weights expect a tensor {}_scale_inv or {}_scale",
+                                 found.place(), found.source.name, found.source.name),
+                     {}};
+    }
+    // Block sizes are a setting; 128 x 128 in every published checkpoint.
+    std::array<std::int64_t, 2> block{128, 128};
+    bool by_block = false;
+    const Json& config = m_checkpoint->metadata();
+    const Json* quantisation = json_member(config, "quantization_config");
+    if (const Json* text = json_member(config, "text_config");
+        quantisation == nullptr && text != nullptr && text->is_object()) {
+        quantisation = json_member(*text, "quantization_config");
+    }
+    if (quantisation != nullptr && quantisation->is_object()) {
+        const Json* sizes = json_member(*quantisation, "weight_block_size");
+        if (sizes != nullptr) {
+            by_block = true;
+            for (std::size_t i = 0; i < 2; ++i) {
+                const bool sane = sizes->is_array() && sizes->size() == 2 &&
+                                  (*sizes)[i].is_number_integer() &&
+                                  (*sizes)[i].get<std::int64_t>() >= 1 &&
+                                  (*sizes)[i].get<std::int64_t>() <= (1 << 20);
+                if (!sane) {
+                    return Error{ErrorCode::Corrupt,
+                                 "quantization_config: weight_block_size: expected two positive "
+                                 "integers",
+                                 {}};
+                }
+                block[i] = (*sizes)[i].get<std::int64_t>();
+            }
+        }
+    }
+    const std::int64_t experts = found.source.expert >= 0 ? found.tensor->shape[0] : 1;
+    const std::int64_t elements = scales->elements();
+    std::int64_t block_rows = 0;
+    if (!by_block && elements == experts) {
+        block_rows = 1; // one factor for the whole matrix
+        weight.scale_block_rows = file_rows;
+        weight.scale_block_cols = weight.cols;
+        weight.scale_stride = 1;
+    } else if (!by_block && elements == experts * file_rows) {
+        block_rows = file_rows;
+        weight.scale_block_rows = 1;
+        weight.scale_block_cols = weight.cols;
+        weight.scale_stride = 1;
+    } else {
+        block_rows = (file_rows + block[0] - 1) / block[0];
+        weight.scale_block_rows = block[0];
+        weight.scale_block_cols = block[1];
+        weight.scale_stride = (weight.cols + block[1] - 1) / block[1];
+    }
+    const std::int64_t expected = experts * block_rows * weight.scale_stride;
+    if (elements != expected) {
+        return Error{ErrorCode::Corrupt,
+                     fmt::format("{}: expected {} factors in blocks of {} x {}, found {}",
+                                 scales->name, expected, weight.scale_block_rows,
+                                 weight.scale_block_cols, scales->describe()),
+                     {}};
+    }
+    const float*& factors = m_factors[scales->name]; // of all experts, read once
+    if (factors == nullptr) {
+        auto values = std::make_unique<float[]>(static_cast<std::size_t>(elements));
+        if (!read_values(*scales, {values.get(), static_cast<std::size_t>(elements)})) {
+            return Error{ErrorCode::Unsupported,
+                         fmt::format("{}: expected factors in F32, BF16 or F16, found {}",
+                                     scales->name, scales->describe()),
+                         {}};
+        }
+        factors = values.get();
+        m_memory->scales.push_back(std::move(values));
+    }
+    weight.scales = factors;
+    if (found.source.expert >= 0) {
+        weight.scales += found.source.expert * block_rows * weight.scale_stride;
+    }
+    count(*scales);
+    return {};
+}
+
+// Narrows the matrix to the source's rows. One run of rows stays where it is in the file; several,
+// or rows at an odd address, are copied once.
+Result<void> CheckpointWeights::select_rows(Weight& weight, const Found& found) {
+    std::vector<RowRange> ranges = found.source.rows;
+    if (ranges.empty()) {
+        ranges.push_back({0, weight.rows});
+    }
+    std::int64_t rows = 0;
+    for (const RowRange& range : ranges) {
+        HS_ASSERT(range.first >= 0 && range.count >= 1 && range.first + range.count <= weight.rows);
+        rows += range.count;
+    }
+    const auto address = reinterpret_cast<std::uintptr_t>(weight.data);
+    const bool aligned = address % alignment_of(weight.dtype) == 0;
+    const bool scales_follow =
+        weight.scales == nullptr || ranges.front().first % weight.scale_block_rows == 0;
+    if (ranges.size() == 1 && aligned && scales_follow) {
+        weight = weight.slice_rows(ranges.front().first, rows);
+        return {};
+    }
+
+    const std::int64_t bytes = rows * weight.row_stride_bytes;
+    std::unique_ptr<std::byte[]> copy = allocate_bytes(bytes);
+    std::unique_ptr<float[]> scales;
+    if (weight.scales != nullptr) {
+        // Runs need not fall on blocks: every row brings its own factors.
+        scales = std::make_unique<float[]>(static_cast<std::size_t>(rows * weight.scale_stride));
+    }
+    if (copy == nullptr) {
+        return out_of_memory(found.place(), bytes);
+    }
+    std::int64_t at = 0;
+    for (const RowRange& range : ranges) {
+        std::memcpy(copy.get() + at * weight.row_stride_bytes,
+                    weight.data + range.first * weight.row_stride_bytes,
+                    static_cast<std::size_t>(range.count * weight.row_stride_bytes));
+        for (std::int64_t r = 0; scales != nullptr && r < range.count; ++r) {
+            const std::int64_t block = (range.first + r) / weight.scale_block_rows;
+            std::copy_n(weight.scales + block * weight.scale_stride, weight.scale_stride,
+                        scales.get() + (at + r) * weight.scale_stride);
+        }
+        at += range.count;
+    }
+    weight.data = copy.get();
+    weight.rows = rows;
+    m_memory->copies.push_back(std::move(copy));
+    if (scales != nullptr) {
+        weight.scales = scales.get();
+        weight.scale_block_rows = 1;
+        m_memory->scales.push_back(std::move(scales));
+    }
+    return {};
+}
+
+Result<std::span<const float>> CheckpointWeights::vector(const std::string& name,
+                                                         std::int64_t expected) {
+    const Found found = TRY(find(name));
+    const TensorInfo& tensor = *found.tensor;
+    HS_ASSERT(found.source.rows.empty() && found.source.expert < 0);
+    if (tensor.elements() != expected) {
+        return Error{ErrorCode::Corrupt,
+                     fmt::format("{}: expected {} values, found {}", found.place(), expected,
+                                 tensor.describe()),
+                     "The tensor does not fit the model's configuration; fetch the file again."};
+    }
+    std::vector<float> values(static_cast<std::size_t>(expected));
+    if (!read_values(tensor, values)) {
+        return Error{
+            ErrorCode::Unsupported,
+            fmt::format("{}: expected numbers, found {}", found.place(), tensor.describe()),
+            {}};
+    }
+    for (float& value : values) {
+        if (found.source.transform == Transform::AddOne) {
+            value += 1.0f;
+        } else if (found.source.transform == Transform::NegativeExp) {
+            value = -std::exp(value);
+        }
+    }
+    const std::span<const std::byte> bytes = std::as_bytes(std::span(values));
+    std::unique_ptr<Buffer> buffer =
+        TRY(m_backend->allocate(static_cast<std::int64_t>(bytes.size())).with_context(name));
+    m_backend->copy_in(buffer->data(), bytes);
+    const std::span<const float> placed(reinterpret_cast<const float*>(buffer->data()),
+                                        values.size());
+    m_memory->buffers.push_back(std::move(buffer));
+    count(tensor);
+    return placed;
+}
+
+// --- seed ----------------------------------------------------------------------------------------
+
+namespace {
+
+// SplitMix64: small, good, and the same everywhere.
+class Random {
+public:
+    explicit Random(std::uint64_t seed)
+        : m_state(seed) {}
+
+    std::uint64_t bits() {
+        std::uint64_t z = m_state += 0x9e3779b97f4a7c15ull;
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+        return z ^ (z >> 31);
+    }
+    // In [-1, 1).
+    float uniform() { return static_cast<float>(bits() >> 40) * 0x1.0p-23f - 1.0f; }
+
+private:
+    std::uint64_t m_state;
+};
+
+std::uint64_t seed_of(std::uint64_t seed, const std::string& name) {
+    std::uint64_t hash = 0xcbf29ce484222325ull ^ seed; // FNV-1a
+    for (const char c : name) {
+        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
+    }
+    return hash;
+}
+
+void put_half(std::byte* at, float value) {
+    const std::uint16_t half = float_to_half(value);
+    std::memcpy(at, &half, 2);
+}
+
+// Random bits are random quants; the factors are set so that values spread over +-amplitude.
+void fill_block(DType dtype, std::byte* block, std::size_t bytes, float amplitude, Random& random) {
+    for (std::size_t i = 0; i < bytes; ++i) {
+        block[i] = static_cast<std::byte>(random.bits() >> 56);
+    }
+    switch (dtype) {
+    case DType::Q8_0:
+        put_half(block, amplitude / 127.0f);
+        break;
+    case DType::Q4_0:
+        put_half(block, amplitude / 8.0f);
+        break;
+    default: // Q4_K: scales of about 31, quants of 0..15, minimum in the middle
+        put_half(block, amplitude / (31.0f * 7.5f));
+        put_half(block + 2, amplitude / 31.0f);
+        break;
+    }
+}
+
+} // namespace
+
+SyntheticWeights::SyntheticWeights(Backend& backend, std::uint64_t seed, DType dtype,
+                                   WeightMemory& memory)
+    : m_backend(&backend)
+    , m_seed(seed)
+    , m_dtype(dtype)
+    , m_memory(&memory) {}
+
+Result<Weight> SyntheticWeights::matrix(const std::string& name, std::int64_t rows,
+                                        std::int64_t cols) {
+    constexpr std::array<DType, 6> known{DType::F32,  DType::F16,  DType::BF16,
+                                         DType::Q8_0, DType::Q4_0, DType::Q4_K};
+    if (std::find(known.begin(), known.end(), m_dtype) == known.end()) {
+        return Error{ErrorCode::Unsupported,
+                     fmt::format("expected random weights in F32, F16, BF16, Q8_0, Q4_0 or Q4_K, "
+                                 "found {}",
+                                 to_string(m_dtype)),
+                     {}};
+    }
+    Weight weight;
+    weight.dtype = cols % info(m_dtype).block_elems == 0 ? m_dtype : DType::BF16;
+    weight.rows = rows;
+    weight.cols = cols;
+    weight.row_stride_bytes = row_bytes(weight.dtype, cols);
+    std::unique_ptr<std::byte[]> values = allocate_bytes(weight.bytes());
+    if (values == nullptr) {
+        return out_of_memory(name, weight.bytes());
+    }
+    const DTypeInfo& type = info(weight.dtype);
+    // Uniform in +-sqrt(3 / cols) has variance 1 / cols, which keeps a product's variance.
+    const float amplitude = std::sqrt(3.0f / static_cast<float>(cols));
+    Random random(seed_of(m_seed, name));
+    const auto block_bytes = static_cast<std::size_t>(type.block_bytes);
+    const auto blocks = static_cast<std::size_t>(weight.bytes()) / block_bytes;
+    for (std::size_t i = 0; i < blocks; ++i) {
+        std::byte* const at = values.get() + i * block_bytes;
+        if (type.quantised) {
+            fill_block(weight.dtype, at, block_bytes, amplitude, random);
+            continue;
+        }
+        const float value = amplitude * random.uniform();
+        if (weight.dtype == DType::F32) {
+            std::memcpy(at, &value, sizeof(value));
+        } else if (weight.dtype == DType::F16) {
+            put_half(at, value);
+        } else {
+            const auto upper =
+                static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16);
+            std::memcpy(at, &upper, sizeof(upper));
+        }
+    }
+    weight.data = values.get();
+    const Weight placed = TRY(m_backend->place(weight).with_context(name));
+    if (placed.data == values.get()) {
+        m_memory->copies.push_back(std::move(values));
+    }
+    m_memory->bytes += weight.bytes();
+    m_memory->quantised = m_memory->quantised || type.quantised;
+    return placed;
+}
+
+Result<std::span<const float>> SyntheticWeights::vector(const std::string& name,
+                                                        std::int64_t count) {
+    std::vector<float> values(static_cast<std::size_t>(count));
+    Random random(seed_of(m_seed, name));
+    const std::string_view part = std::string_view(name).substr(name.rfind('.') + 1);
+    for (float& value : values) {
+        const float u = random.uniform();
+        if (part.ends_with("norm")) {
+            value = 1.0f + 0.1f * u;
+        } else if (part == "decay_rate") {
+            value = -(0.05f + 0.5f * (u + 1.0f)); // memories of a few to some dozens of tokens
+        } else if (part == "conv") {
+            value = 0.5f * u;
+        } else {
+            value = 0.1f * u; // biases
+        }
+    }
+    const std::span<const std::byte> bytes = std::as_bytes(std::span(values));
+    std::unique_ptr<Buffer> buffer =
+        TRY(m_backend->allocate(static_cast<std::int64_t>(bytes.size())).with_context(name));
+    m_backend->copy_in(buffer->data(), bytes);
+    const std::span<const float> placed(reinterpret_cast<const float*>(buffer->data()),
+                                        values.size());
+    m_memory->buffers.push_back(std::move(buffer));
+    m_memory->bytes += static_cast<std::int64_t>(bytes.size());
+    return placed;
+}
+
+} // namespace hs

@@ -1,0 +1,80 @@
+#pragma once
+// Weights for the mixers: out of a checkpoint, without copying where rows lie as they are needed,
+// or from a seed. Included by engine/run alone.
+
+#include "engine/backend/backend.h"
+#include "engine/core/result.h"
+#include "engine/files/checkpoint.h"
+#include "engine/mixers/mixers.h"
+#include "engine/spec/families.h"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+namespace hs {
+
+// Everything a model's weights point into, apart from the checkpoint's mapping.
+struct WeightMemory {
+    std::vector<std::unique_ptr<Buffer>> buffers;     // f32 vectors, on the backend
+    std::vector<std::unique_ptr<std::byte[]>> copies; // re-laid rows
+    std::vector<std::unique_ptr<float[]>> scales;     // FP8 block factors
+    std::int64_t bytes = 0;                           // of all weights, mapped ones included
+    bool quantised = false;                           // any matrix in a block format
+};
+
+class CheckpointWeights final : public WeightSource {
+public:
+    CheckpointWeights(Backend& backend, const Checkpoint& checkpoint, TensorMap tensors,
+                      WeightMemory& memory, std::stop_token stop,
+                      std::function<void(std::int64_t done_bytes)> progress);
+
+    Result<Weight> matrix(const std::string& name, std::int64_t rows, std::int64_t cols) override;
+    Result<std::span<const float>> vector(const std::string& name, std::int64_t count) override;
+
+    // True once an error of this source was the wish to stop, not a failure.
+    bool stopped() const { return m_stopped; }
+    // Names of the checkpoint that were asked for, those of scales included.
+    const std::set<std::string, std::less<>>& used() const { return m_used; }
+
+private:
+    struct Found;
+    Result<Found> find(const std::string& name);
+    Result<void> attach_scales(Weight& weight, const Found& found, std::int64_t file_rows);
+    Result<void> select_rows(Weight& weight, const Found& found);
+    void count(const TensorInfo& tensor);
+
+    Backend* m_backend;
+    const Checkpoint* m_checkpoint;
+    TensorMap m_tensors;
+    WeightMemory* m_memory;
+    std::stop_token m_stop;
+    std::function<void(std::int64_t)> m_progress;
+    std::set<std::string, std::less<>> m_used;
+    std::map<std::string, const float*> m_factors; // FP8 factors by tensor
+    std::int64_t m_done_bytes = 0;
+    bool m_stopped = false;
+};
+
+// Seeded random weights of one type, scaled so that activations neither die nor explode.
+// F32, F16, BF16, Q8_0, Q4_0 and Q4_K where a row divides into blocks, BF16 where it does not.
+class SyntheticWeights final : public WeightSource {
+public:
+    SyntheticWeights(Backend& backend, std::uint64_t seed, DType dtype, WeightMemory& memory);
+
+    Result<Weight> matrix(const std::string& name, std::int64_t rows, std::int64_t cols) override;
+    Result<std::span<const float>> vector(const std::string& name, std::int64_t count) override;
+
+private:
+    Backend* m_backend;
+    std::uint64_t m_seed;
+    DType m_dtype;
+    WeightMemory* m_memory;
+};
+
+} // namespace hs
