@@ -29,10 +29,12 @@ struct Workload {
     std::string system_prompt{};
     std::string prompt{};
     bool raw = false;
+    bool enable_thinking = true; // for templates that know such a switch
     std::int64_t generate_tokens = 64;
     bool ignore_end_token = false; // always the full length, so that arms do equal work
-    // Context lengths to fill before decoding is timed; empty: the prompt alone. The filler is
-    // seeded text from the prompt's own tokens, the same ids for every arm with one vocabulary.
+    // Context lengths to fill before decoding is timed; 0, or none given: the prompt alone. The
+    // filler is seeded text from the prompt's own tokens, the same ids for every arm with one
+    // vocabulary. After a filler the full length is decoded, whatever ends a reply.
     std::vector<std::int64_t> depths{};
     Sampling sampling{.temperature = 0.0};
 

@@ -1,11 +1,13 @@
 #pragma once
-// Runs an experiment: checks the whole, warms up, then rounds in which every arm runs once. Every
+// Runs an experiment: checks the whole, warms up, then rounds in which every arm runs once, every
+// second round in reverse order, so that a machine that slows down slows all arms alike. Every
 // sample goes to the sink as it happens; the runner computes nothing a report could not recompute.
 
 #include "engine/lab/experiment.h"
 #include "engine/run/generator.h"
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -54,13 +56,35 @@ struct ExperimentProgress {
     int done_runs = 0;
     int total_runs = 0;
     int arm = 0;
-    std::string stage{};       // "loading 1:3", "run 2 of 5"
+    std::string stage{};     // "loading 1:3", "run 2 of 5"
     double remaining_s = -1; // -1: unknown yet
+};
+
+// What is known of an arm once it is loaded: requested and effective settings differ.
+struct ArmFacts {
+    std::string device{};   // the device's own name
+    std::string kv_dtype{}; // effective
+    std::int64_t context_tokens = 0;
+    std::int64_t weight_bytes = 0;
+    std::int64_t file_bytes = 0;
+    std::string sha256{}; // of a single file up to 64 MiB; empty otherwise
+    std::int64_t parameters = 0;
+    std::int64_t active_parameters = 0;
+    std::string family{};
+};
+
+struct RunPlan {
+    int arm = 0;
+    int repeat = 0;
+    std::int64_t depth = 0;
+    bool warm_up = false;
 };
 
 struct RunnerSink {
     std::function<void(const ExperimentProgress&)> progress{};
     std::function<void(int arm, const ModelSpec&)> arm_ready{};
+    std::function<void(int arm, const ArmFacts&)> arm_facts{}; // after arm_ready
+    std::function<void(const RunPlan&)> run_planned{};         // before run_begins
     std::function<void(int arm, int repeat, bool warm_up)> run_begins{};
     std::function<void(int arm, const TokenEvent&)> token{};
     std::function<void(int arm, const Sample&)> sample{};
@@ -75,6 +99,7 @@ struct Figure {
 };
 Figure figure(std::vector<double> values);
 
+// Of an arm's measured runs; with several depths, of those at the deepest.
 struct ArmSummary {
     std::string label{};
     std::string model{};
@@ -92,7 +117,8 @@ struct ExperimentResult {
     bool stopped = false;
 };
 
-// Errors: those of check(), of loading, and of the first run that failed.
+// Errors: those of check(), of loading, and of the first run that failed. Arms stay loaded when
+// all fit into memory together; otherwise each is loaded for its run and leaves after it.
 Result<ExperimentResult> run_experiment(const Experiment& experiment, const RunnerSink& sink,
                                         std::stop_token stop);
 
