@@ -13,16 +13,23 @@ struct Set {
     std::int64_t target;
     const char* name;
 };
-// From the best down.
-constexpr Set kSets[] = {
-    {HWY_AVX3_DL, "AVX-512 VNNI"}, {HWY_AVX2, "AVX2"}, {HWY_SSE4, "SSE4"}, {HWY_SCALAR, "plain"}};
+// From the best down; one takes those below it where a kernel was not built for it.
+constexpr Set kSets[] = {{HWY_AVX3_DL, "AVX-512 VNNI"},
+                         {HWY_AVX3, "AVX-512"},
+                         {HWY_AVX2, "AVX2"},
+                         {HWY_SSE4, "SSE4"},
+                         {HWY_SCALAR, "plain"}};
+
+std::int64_t available() {
+    return HWY_TARGETS & hwy::SupportedTargets();
+}
 
 } // namespace
 
 std::vector<std::string> instruction_sets() {
     std::vector<std::string> names;
     for (const Set& set : kSets) {
-        if ((HWY_TARGETS & hwy::SupportedTargets() & set.target) != 0) {
+        if ((available() & set.target) != 0) {
             names.emplace_back(set.name);
         }
     }
@@ -33,16 +40,18 @@ void use_instruction_set(std::string_view name) {
     std::int64_t targets = 0; // all
     for (const Set& set : kSets) {
         if (set.name == name) {
-            targets = set.target;
+            // Bits below are better sets, those above are worse.
+            targets = ~(set.target - 1);
         }
     }
-    hwy::SetSupportedTargetsForTest(targets);
+    hwy::SetSupportedTargetsForTest(0);
+    hwy::SetSupportedTargetsForTest(targets & hwy::SupportedTargets());
     hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }
 
 const char* instruction_set() {
     for (const Set& set : kSets) {
-        if ((HWY_TARGETS & hwy::SupportedTargets() & set.target) != 0) {
+        if ((available() & set.target) != 0) {
             return set.name;
         }
     }

@@ -37,10 +37,6 @@ constexpr int kFormats = 17;
 
 std::int64_t block_elems(Format format);
 std::int64_t block_bytes(Format format);
-// Block formats; their products take activations rounded to int8 per 32.
-constexpr bool is_quantised(Format format) {
-    return format >= Format::Q4_0;
-}
 
 // (rows, cols), rows apart by row_stride bytes; data need not be aligned.
 struct Matrix {
@@ -68,18 +64,24 @@ std::uint16_t to_bf16(float value); // rounds to nearest, ties to even
 
 // --- matrix products -------------------------------------------------------------------------
 
-// The input of products, (tokens, cols). The int8 form has one scale per 32 elements and is
-// filled by quantise_activations; q, scale and sums are null where no product wants them.
+// The input of products, (tokens, cols). The int8 form has one scale per 32 elements; its rows are
+// padded with zeros to a multiple of 256. Its pointers are null where no product wants it.
 struct Activations {
     const float* x = nullptr;
     std::int64_t stride = 0;
     std::int64_t tokens = 0;
     std::int64_t cols = 0;
-    std::int8_t* q = nullptr; // (tokens, cols), in [-127, 127]
-    float* scale = nullptr;   // (tokens, cols / 32)
-    float* sum = nullptr;     // (tokens, cols / 16), scale * sum of 16 of q
+    std::int64_t padded = 0;
+    std::int8_t* q = nullptr;       // (tokens, padded), in [-127, 127]
+    float* scale = nullptr;         // (tokens, padded / 32)
+    float* sum32 = nullptr;         // (tokens, padded / 32), scale * sum of 32 of q
+    float* sum16 = nullptr;         // (tokens, padded / 16), scale * sum of 16 of q
+    std::int16_t* isum16 = nullptr; // (tokens, padded / 16), sum of 16 of q
 };
 
+// Whether products with this format take the int8 form: block formats, from AVX2 on. The others
+// take x as it is.
+bool wants_int8(Format format);
 // Bytes of the int8 form, and the pointers of `activations` into `memory` (64-byte aligned).
 std::int64_t int8_bytes(std::int64_t tokens, std::int64_t cols);
 void place_int8(Activations& activations, std::byte* memory);

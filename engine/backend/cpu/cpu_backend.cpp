@@ -107,9 +107,11 @@ cpu::Activations slice(cpu::Activations a, std::int64_t first, std::int64_t coun
     a.x += first * a.stride;
     a.tokens = count;
     if (a.q != nullptr) {
-        a.q += first * a.cols;
-        a.scale += first * (a.cols / 32);
-        a.sum += first * (a.cols / 16);
+        a.q += first * a.padded;
+        a.scale += first * (a.padded / 32);
+        a.sum32 += first * (a.padded / 32);
+        a.sum16 += first * (a.padded / 16);
+        a.isum16 += first * (a.padded / 16);
     }
     return a;
 }
@@ -322,7 +324,7 @@ public:
             HS_ASSERT(product.weight.cols == x.extent[1]);
             HS_ASSERT(product.out.extent[0] == x.extent[0] && product.out.stride[1] == 1);
             HS_ASSERT(product.out.extent[1] == product.weight.rows);
-            int8 = int8 || info(product.weight.dtype).quantised;
+            int8 = int8 || wants_int8(product.weight);
         }
         const cpu::Activations activations =
             prepare(x.data, x.stride[0], x.extent[0], x.extent[1], int8);
@@ -544,10 +546,13 @@ private:
         return *weight_format(dtype);
     }
 
+    static bool wants_int8(const Weight& weight) {
+        const auto format = weight_format(weight.dtype);
+        return format && cpu::wants_int8(*format);
+    }
     static bool any_int8(std::span<const Weight> a, std::span<const Weight> b) {
-        const auto quantised = [](const Weight& w) { return info(w.dtype).quantised; };
-        return std::any_of(a.begin(), a.end(), quantised) ||
-               std::any_of(b.begin(), b.end(), quantised);
+        return std::any_of(a.begin(), a.end(), wants_int8) ||
+               std::any_of(b.begin(), b.end(), wants_int8);
     }
 
     // body(row) for every row; forks only where it is worth it: a fork costs a few microseconds,
