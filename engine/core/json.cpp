@@ -51,7 +51,15 @@ Error wrong(ErrorCode code, std::string_view key, const std::string& what) {
 // A value for a message. Metadata of GGUF files holds bytes that are not always UTF-8, and dump()
 // throws on them unless told to replace them.
 std::string shown(const Json& value) {
-    return value.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 80);
+    std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+    if (text.size() > 80) {
+        std::size_t end = 80; // at the start of a character
+        while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) {
+            --end;
+        }
+        text.resize(end);
+    }
+    return text;
 }
 
 Error absent_error(std::string_view key) {
