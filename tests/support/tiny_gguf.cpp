@@ -153,10 +153,6 @@ GgufWriter& GgufWriter::set(std::string_view key, GgufValue value) {
     return *this;
 }
 
-GgufWriter& GgufWriter::set(std::string_view key, const char* value) {
-    return set(key, GgufValue(std::string(value)));
-}
-
 GgufWriter& GgufWriter::set_raw(std::string_view key, std::uint32_t type, const Bytes& value) {
     m_keys.text(key).number(type).raw(value);
     ++m_key_count;

@@ -71,7 +71,11 @@ public:
         : m_overrides(std::move(overrides)) {}
 
     GgufWriter& set(std::string_view key, GgufValue value);
-    GgufWriter& set(std::string_view key, const char* value);
+    // A literal, by reference: GCC takes uint16_t{0} for a null pointer to char.
+    template <std::size_t N>
+    GgufWriter& set(std::string_view key, const char (&value)[N]) {
+        return set(key, GgufValue(std::string(value)));
+    }
     // A key with its type word and value as given, nothing checked.
     GgufWriter& set_raw(std::string_view key, std::uint32_t type, const Bytes& value);
 
