@@ -56,7 +56,7 @@ Result<const Family*> find_family(std::string_view architecture) {
         known += (known.empty() ? "" : ", ") + std::string(family.name) + " (" +
                  family.answers_to.front() + ")";
     }
-    return unsupported(
+    return refused(
         fmt::format("architecture \"{}\" is not known; known are {}", architecture, known),
         "Open a model of one of these families.");
 }

@@ -22,6 +22,9 @@ struct StateLedger::Account {
     std::int64_t used_bytes = 0;
 };
 
+StateLedger::StateLedger(Backend& backend)
+    : m_backend(&backend) {}
+
 StateLedger::~StateLedger() = default;
 
 Result<Buffer*> StateLedger::allocate(int layer, StateKind kind, std::int64_t bytes) {

@@ -45,14 +45,14 @@ Result<std::vector<float>> read_divisors(const Checkpoint& checkpoint, std::int6
         return divisors;
     }
     if (tensor->dtype != DType::F32 || tensor->elements() != dims / 2) {
-        return corrupt(fmt::format("rope_freqs.weight: expected ({}) F32, found {}", dims / 2,
+        return unsound(fmt::format("rope_freqs.weight: expected ({}) F32, found {}", dims / 2,
                                    tensor->describe()));
     }
     divisors.resize(static_cast<std::size_t>(dims / 2));
     std::memcpy(divisors.data(), tensor->data.data(), divisors.size() * sizeof(float));
     for (const float d : divisors) {
         if (!(d > 0.0f) || !(d < 1e9f)) {
-            return corrupt("rope_freqs.weight: expected numbers in (0, 1e9), found " +
+            return unsound("rope_freqs.weight: expected numbers in (0, 1e9), found " +
                            std::to_string(d));
         }
     }
@@ -63,7 +63,7 @@ Result<SpecAndTensors> read_gguf(const Checkpoint& checkpoint) {
     Settings settings(checkpoint.metadata(), "llama.", "GGUF metadata");
     Frame frame = TRY(read_gguf_frame(checkpoint, "llama", settings));
     if (TRY(settings.count("expert_count", limits::experts, 0)) > 0) {
-        return unsupported("llama.expert_count: expected 0, mixtures of this family are not known");
+        return refused("llama.expert_count: expected 0, mixtures of this family are not known");
     }
     SoftmaxSpec attention = TRY(read_gguf_softmax(settings, frame));
     attention.rope = TRY(read_gguf_rope(settings, attention.head_dim, RopeLayout::Interleaved));

@@ -19,7 +19,7 @@ Result<std::vector<std::int64_t>> read_windows(Settings& settings, std::int64_t 
     const std::int64_t first = TRY(settings.count("max_window_layers", limits::layers, 28));
     const std::vector<std::string> types = TRY(settings.words("layer_types"));
     if (!types.empty() && static_cast<std::int64_t>(types.size()) != layers) {
-        return corrupt(fmt::format("{}: layer_types: expected {} entries, found {}",
+        return unsound(fmt::format("{}: layer_types: expected {} entries, found {}",
                                    settings.where(), layers, types.size()));
     }
     for (std::int64_t i = 0; i < layers; ++i) {
@@ -27,15 +27,15 @@ Result<std::vector<std::int64_t>> read_windows(Settings& settings, std::int64_t 
         bool windowed = use_window && (kind == Kind::Mixture || i >= first);
         if (!types.empty() && kind == Kind::Dense) {
             if (types[at] != "full_attention" && types[at] != "sliding_attention") {
-                return unsupported(fmt::format("{}: layer_types[{}]: expected \"full_attention\" "
-                                               "or \"sliding_attention\", found \"{}\"",
-                                               settings.where(), i, types[at]));
+                return refused(fmt::format("{}: layer_types[{}]: expected \"full_attention\" "
+                                           "or \"sliding_attention\", found \"{}\"",
+                                           settings.where(), i, types[at]));
             }
             windowed = types[at] == "sliding_attention";
         }
         if (windowed) {
             if (!use_window || window < 1) {
-                return corrupt(fmt::format("{}: layer {} slides, but sliding_window is not set",
+                return unsound(fmt::format("{}: layer {} slides, but sliding_window is not set",
                                            settings.where(), i));
             }
             windows[at] = window;
@@ -115,7 +115,7 @@ Result<SpecAndTensors> read_gguf(const Checkpoint& checkpoint, Kind kind) {
     dense.intermediate = TRY(
         settings.size("feed_forward_length", limits::intermediate, kind == Kind::Dense ? 0 : 1));
     if (dense.intermediate < 1) {
-        return corrupt(settings.where() + ": feed_forward_length is missing");
+        return unsound(settings.where() + ": feed_forward_length is missing");
     }
     MoeSpec moe;
     if (kind == Kind::Mixture) {

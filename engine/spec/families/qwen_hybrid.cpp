@@ -30,12 +30,12 @@ const char* family_of(Generation generation) {
 
 Result<void> check_delta(const GatedDeltaSpec& delta, const std::string& where) {
     if (delta.value_heads % delta.key_heads != 0) {
-        return corrupt(fmt::format("{}: linear value heads {} are no multiple of key heads {}",
+        return unsound(fmt::format("{}: linear value heads {} are no multiple of key heads {}",
                                    where, delta.value_heads, delta.key_heads));
     }
     if (delta.key_heads * delta.key_dim > limits::head_values ||
         delta.value_heads * delta.value_dim > limits::head_values) {
-        return corrupt(fmt::format("{}: {} x {} key and {} x {} value channels are more than {}",
+        return unsound(fmt::format("{}: {} x {} key and {} x {} value channels are more than {}",
                                    where, delta.key_heads, delta.key_dim, delta.value_heads,
                                    delta.value_dim, limits::head_values));
     }
@@ -89,14 +89,14 @@ Result<std::vector<bool>> read_schedule(Settings& settings, std::int64_t layers)
         return full;
     }
     if (static_cast<std::int64_t>(types.size()) != layers) {
-        return corrupt(fmt::format("{}: layer_types: expected {} entries, found {}",
+        return unsound(fmt::format("{}: layer_types: expected {} entries, found {}",
                                    settings.where(), layers, types.size()));
     }
     for (std::size_t i = 0; i < types.size(); ++i) {
         if (types[i] != "full_attention" && types[i] != "linear_attention") {
-            return unsupported(fmt::format("{}: layer_types[{}]: expected \"full_attention\" or "
-                                           "\"linear_attention\", found \"{}\"",
-                                           settings.where(), i, types[i]));
+            return refused(fmt::format("{}: layer_types[{}]: expected \"full_attention\" or "
+                                       "\"linear_attention\", found \"{}\"",
+                                       settings.where(), i, types[i]));
         }
         full.push_back(types[i] == "full_attention");
     }
@@ -116,8 +116,8 @@ Result<GatedDeltaSpec> read_delta(Settings& settings) {
     TRY(check_delta(delta, settings.where()));
     const std::string gate = TRY(settings.word("output_gate_type", "silu"));
     if (gate != "silu" && gate != "swish") {
-        return unsupported(fmt::format("{}: output_gate_type: expected \"silu\", found \"{}\"",
-                                       settings.where(), gate));
+        return refused(fmt::format("{}: output_gate_type: expected \"silu\", found \"{}\"",
+                                   settings.where(), gate));
     }
     return delta;
 }
@@ -148,7 +148,7 @@ Result<SpecAndTensors> read_config(const Checkpoint& checkpoint, Generation gene
     Settings outer(checkpoint.metadata(), "", "config.json");
     const Json* text = outer.member("text_config");
     if (text != nullptr && !text->is_object()) {
-        return corrupt("config.json: text_config: expected an object");
+        return unsound("config.json: text_config: expected an object");
     }
     Settings settings(text != nullptr ? *text : checkpoint.metadata(), "",
                       text != nullptr ? "config.json: text_config" : "config.json");
@@ -229,7 +229,7 @@ Result<GatedDeltaSpec> read_gguf_delta(Settings& settings, Generation generation
     delta.conv_kernel = TRY(settings.size("ssm.conv_kernel", limits::conv_kernel));
     const std::int64_t inner = TRY(settings.size("ssm.inner_size", limits::head_values));
     if (inner % delta.value_heads != 0) {
-        return corrupt(fmt::format("{}: ssm.inner_size {} is no multiple of ssm.time_step_rank {}",
+        return unsound(fmt::format("{}: ssm.inner_size {} is no multiple of ssm.time_step_rank {}",
                                    settings.where(), inner, delta.value_heads));
     }
     delta.value_dim = inner / delta.value_heads;

@@ -15,11 +15,11 @@ namespace hs {
 using Transform = TensorSource::Transform;
 using RowRange = TensorSource::RowRange;
 
-Error unsupported(std::string what, std::string remedy) {
+Error refused(std::string what, std::string remedy) {
     return {ErrorCode::Unsupported, std::move(what), std::move(remedy)};
 }
 
-Error corrupt(std::string what) {
+Error unsound(std::string what) {
     return {ErrorCode::Corrupt, std::move(what), {}};
 }
 
@@ -161,7 +161,7 @@ Result<std::int64_t> checked_integer(const Json& value, const std::string& name,
                           ? value.get<std::int64_t>() >= least && value.get<std::int64_t>() <= most
                           : false;
     if (!fits) {
-        return corrupt(fmt::format("{}: expected an integer in [{}, {}], found {}", name, least,
+        return unsound(fmt::format("{}: expected an integer in [{}, {}], found {}", name, least,
                                    most, shown(value)));
     }
     return value.get<std::int64_t>();
@@ -200,7 +200,7 @@ Result<double> Settings::number(std::string_view key) {
                      {}};
     }
     if (!value->is_number() || !std::isfinite(value->get<double>())) {
-        return corrupt(fmt::format("{}: {}: expected a finite number, found {}", m_where, full(key),
+        return unsound(fmt::format("{}: {}: expected a finite number, found {}", m_where, full(key),
                                    shown(*value)));
     }
     return value->get<double>();
@@ -216,7 +216,7 @@ Result<bool> Settings::flag(std::string_view key, bool absent) {
         return absent;
     }
     if (!value->is_boolean()) {
-        return corrupt(fmt::format("{}: {}: expected true or false, found {}", m_where, full(key),
+        return unsound(fmt::format("{}: {}: expected true or false, found {}", m_where, full(key),
                                    shown(*value)));
     }
     return value->get<bool>();
@@ -228,7 +228,7 @@ Result<std::string> Settings::word(std::string_view key, std::string_view absent
         return std::string(absent);
     }
     if (!value->is_string()) {
-        return corrupt(
+        return unsound(
             fmt::format("{}: {}: expected a word, found {}", m_where, full(key), shown(*value)));
     }
     return value->get<std::string>();
@@ -249,7 +249,7 @@ Result<std::vector<std::int64_t>> Settings::per_layer(std::string_view key, std:
         return std::vector<std::int64_t>(static_cast<std::size_t>(layers), one);
     }
     if (static_cast<std::int64_t>(value->size()) < layers) {
-        return corrupt(fmt::format("{}: expected {} values, one per layer, found {}", name, layers,
+        return unsound(fmt::format("{}: expected {} values, one per layer, found {}", name, layers,
                                    value->size()));
     }
     std::vector<std::int64_t> values;
@@ -271,7 +271,7 @@ Result<std::vector<std::int64_t>> Settings::list(std::string_view key, std::int6
         return values;
     }
     if (!value->is_array()) {
-        return corrupt(fmt::format("{}: {}: expected a list of integers, found {}", m_where,
+        return unsound(fmt::format("{}: {}: expected a list of integers, found {}", m_where,
                                    full(key), shown(*value)));
     }
     for (const Json& one : *value) {
@@ -288,7 +288,7 @@ Result<std::vector<std::string>> Settings::words(std::string_view key) {
     }
     const auto is_word = [](const Json& one) { return one.is_string(); };
     if (!value->is_array() || !std::all_of(value->begin(), value->end(), is_word)) {
-        return corrupt(fmt::format("{}: {}: expected a list of words, found {}", m_where, full(key),
+        return unsound(fmt::format("{}: {}: expected a list of words, found {}", m_where, full(key),
                                    shown(*value)));
     }
     for (const Json& one : *value) {
@@ -317,7 +317,7 @@ Result<void> Settings::refuse_unknown(std::string_view family) {
             continue;
         }
         if (speaks_of_forward_pass(key)) {
-            return unsupported(
+            return refused(
                 fmt::format("{}: {} = {}: not a setting that {} models are known to have, and it "
                             "may change what the model computes; expected it absent or off",
                             m_where, name, shown(value), family),
@@ -419,13 +419,13 @@ Result<Frame> read_frame(const Checkpoint& checkpoint, const char* family, Setti
         TRY(settings.size("max_position_embeddings", limits::context, std::int64_t{32768}));
     spec.norm_eps = TRY(settings.number("rms_norm_eps", 1e-6));
     if (spec.norm_eps <= 0 || spec.norm_eps > 1) {
-        return corrupt(fmt::format("{}: rms_norm_eps: expected a number in (0, 1], found {}",
+        return unsound(fmt::format("{}: rms_norm_eps: expected a number in (0, 1], found {}",
                                    settings.where(), spec.norm_eps));
     }
     const std::string activation = TRY(settings.word("hidden_act", "silu"));
     if (activation != "silu" && activation != "swish") {
-        return unsupported(fmt::format("{}: hidden_act: expected \"silu\", found \"{}\"",
-                                       settings.where(), activation));
+        return refused(fmt::format("{}: hidden_act: expected \"silu\", found \"{}\"",
+                                   settings.where(), activation));
     }
     TRY(check_quantisation(settings));
     return frame;
@@ -458,7 +458,7 @@ Result<void> read_rope_scaling(Settings& rope, const std::string& type, RopeSpec
         scaling.factor = TRY(rope.number("factor"));
     }
     if (scaling.factor < 1e-3 || scaling.factor > 1e6) {
-        return corrupt(fmt::format("{}: factor: expected a number in [0.001, 1000000], found {}",
+        return unsound(fmt::format("{}: factor: expected a number in [0.001, 1000000], found {}",
                                    rope.where(), scaling.factor));
     }
     if (type == "linear") {
@@ -469,7 +469,7 @@ Result<void> read_rope_scaling(Settings& rope, const std::string& type, RopeSpec
         scaling.high_freq_factor = TRY(rope.number("high_freq_factor"));
         if (!(scaling.low_freq_factor > 0) ||
             !(scaling.high_freq_factor > scaling.low_freq_factor)) {
-            return corrupt(fmt::format("{}: expected 0 < low_freq_factor < high_freq_factor, "
+            return unsound(fmt::format("{}: expected 0 < low_freq_factor < high_freq_factor, "
                                        "found {} and {}",
                                        rope.where(), scaling.low_freq_factor,
                                        scaling.high_freq_factor));
@@ -494,7 +494,7 @@ Result<void> read_rope_scaling(Settings& rope, const std::string& type, RopeSpec
 
 Result<double> checked_theta(double theta, const std::string& where) {
     if (theta < 1.0 || theta > 1e15) {
-        return corrupt(
+        return unsound(
             fmt::format("{}: rope theta: expected a number in [1, 1e15], found {}", where, theta));
     }
     return theta;
@@ -514,7 +514,7 @@ Result<RopeSpec> read_rope(Settings& settings, std::int64_t head_dim, double def
     }
     const std::string where = settings.where() + ": " + key;
     if (parameters != nullptr && !parameters->is_object()) {
-        return corrupt(fmt::format("{}: expected an object, found {}", where, shown(*parameters)));
+        return unsound(fmt::format("{}: expected an object, found {}", where, shown(*parameters)));
     }
     Settings rope(parameters != nullptr ? *parameters : none, "", where);
 
@@ -525,12 +525,12 @@ Result<RopeSpec> read_rope(Settings& settings, std::int64_t head_dim, double def
     const double outer_partial = TRY(settings.number("partial_rotary_factor", default_partial));
     const double partial = TRY(rope.number("partial_rotary_factor", outer_partial));
     if (partial <= 0 || partial > 1) {
-        return corrupt(fmt::format(
+        return unsound(fmt::format(
             "{}: partial_rotary_factor: expected a number in (0, 1], found {}", where, partial));
     }
     if (default_partial == 1.0 && partial != 1.0) {
-        return unsupported(fmt::format(
-            "{}: partial_rotary_factor: expected 1 in this family, found {}", where, partial));
+        return refused(fmt::format("{}: partial_rotary_factor: expected 1 in this family, found {}",
+                                   where, partial));
     }
     const std::int64_t dims = static_cast<std::int64_t>(static_cast<double>(head_dim) * partial);
     spec.dims = dims;
@@ -539,15 +539,14 @@ Result<RopeSpec> read_rope(Settings& settings, std::int64_t head_dim, double def
     if (type == "linear" || type == "llama3" || type == "yarn") {
         TRY(read_rope_scaling(rope, type, spec, context_length));
     } else if (type != "default" && type != "mrope") {
-        return unsupported(
-            fmt::format("{}: rope_type: expected \"default\", \"linear\", \"yarn\" or "
-                        "\"llama3\", found \"{}\"",
-                        where, type));
+        return refused(fmt::format("{}: rope_type: expected \"default\", \"linear\", \"yarn\" or "
+                                   "\"llama3\", found \"{}\"",
+                                   where, type));
     }
     if (dims % 2 != 0) {
         // transformers then rotates one dimension more, with exponents over the odd number.
         if (spec.scaling.kind != RopeScaling::Kind::None || dims + 1 > head_dim) {
-            return unsupported(fmt::format(
+            return refused(fmt::format(
                 "{}: expected an even number of rotated dimensions, found {}", where, dims));
         }
         spec.dims = dims + 1;
@@ -573,17 +572,17 @@ Result<SoftmaxSpec> read_softmax(Settings& settings, std::int64_t query_heads,
     spec.kv_heads = TRY(settings.size("num_key_value_heads", limits::heads, query_heads));
     spec.head_dim = TRY(settings.size("head_dim", limits::head_dim, default_head_dim));
     if (spec.head_dim < 1) {
-        return corrupt(fmt::format("{}: expected hidden_size >= num_attention_heads, or head_dim",
+        return unsound(fmt::format("{}: expected hidden_size >= num_attention_heads, or head_dim",
                                    settings.where()));
     }
     spec.value_head_dim = spec.head_dim;
     if (query_heads % spec.kv_heads != 0) {
-        return corrupt(fmt::format("{}: num_attention_heads {} is no multiple of "
+        return unsound(fmt::format("{}: num_attention_heads {} is no multiple of "
                                    "num_key_value_heads {}",
                                    settings.where(), query_heads, spec.kv_heads));
     }
     if (query_heads * spec.head_dim > limits::head_values) {
-        return corrupt(fmt::format("{}: {} heads of {} are more than {} values", settings.where(),
+        return unsound(fmt::format("{}: {} heads of {} are more than {} values", settings.where(),
                                    query_heads, spec.head_dim, limits::head_values));
     }
     spec.scale = 1.0 / std::sqrt(static_cast<double>(spec.head_dim));
@@ -623,7 +622,7 @@ Result<void> check_quantisation(Settings& settings) {
         method == "fp8" || (method == "compressed-tensors" &&
                             (format == "float-quantized" || format == "naive-quantized"));
     if (!known) {
-        return unsupported(
+        return refused(
             fmt::format("{}: quant_method \"{}\"{}: expected \"fp8\", or \"compressed-tensors\" "
                         "with format \"float-quantized\"",
                         q.where(), method, format.empty() ? "" : " with format \"" + format + "\""),
@@ -718,7 +717,7 @@ Result<Frame> read_gguf_frame(const Checkpoint& checkpoint, const char* family,
     // Blocks for multi-token prediction are counted and come last.
     const std::int64_t extra = TRY(settings.count("nextn_predict_layers", limits::layers, 0));
     if (extra >= blocks) {
-        return corrupt(fmt::format("{}: block_count {} leaves no layer beside nextn_predict_layers "
+        return unsound(fmt::format("{}: block_count {} leaves no layer beside nextn_predict_layers "
                                    "{}",
                                    settings.where(), blocks, extra));
     }
@@ -727,26 +726,26 @@ Result<Frame> read_gguf_frame(const Checkpoint& checkpoint, const char* family,
         TRY(settings.per_layer("attention.head_count", frame.layers, limits::heads));
     frame.query_heads = *std::max_element(heads.begin(), heads.end());
     if (frame.query_heads < 1) {
-        return corrupt(settings.where() + ": attention.head_count: expected at least 1, found 0");
+        return unsound(settings.where() + ": attention.head_count: expected at least 1, found 0");
     }
     for (const std::int64_t h : heads) {
         if (h != 0 && h != frame.query_heads) {
-            return unsupported(settings.where() +
-                               ": attention.head_count: expected one number for all layers");
+            return refused(settings.where() +
+                           ": attention.head_count: expected one number for all layers");
         }
     }
     spec.context_length =
         TRY(settings.size("context_length", limits::context, std::int64_t{32768}));
     spec.norm_eps = TRY(settings.number("attention.layer_norm_rms_epsilon"));
     if (spec.norm_eps <= 0 || spec.norm_eps > 1) {
-        return corrupt(fmt::format("{}: attention.layer_norm_rms_epsilon: expected a number in "
+        return unsound(fmt::format("{}: attention.layer_norm_rms_epsilon: expected a number in "
                                    "(0, 1], found {}",
                                    settings.where(), spec.norm_eps));
     }
     // The table has the last word on the vocabulary; tokenizer lists may be shorter.
     if (const TensorInfo* table = checkpoint.find("token_embd.weight")) {
         if (table->shape.size() != 2 || table->shape[0] < 1 || table->shape[0] > limits::vocab) {
-            return corrupt("token_embd.weight: expected (vocabulary, " +
+            return unsound("token_embd.weight: expected (vocabulary, " +
                            std::to_string(spec.hidden) + "), found " + table->describe());
         }
         spec.vocab = table->shape[0];
@@ -765,9 +764,8 @@ Result<RopeSpec> read_gguf_rope(Settings& settings, std::int64_t head_dim, RopeL
     spec.layout = layout;
     spec.dims = TRY(settings.size("rope.dimension_count", head_dim, head_dim));
     if (spec.dims % 2 != 0) {
-        return unsupported(
-            fmt::format("{}: rope.dimension_count: expected an even number, found {}",
-                        settings.where(), spec.dims));
+        return refused(fmt::format("{}: rope.dimension_count: expected an even number, found {}",
+                                   settings.where(), spec.dims));
     }
     const double theta = TRY(settings.number("rope.freq_base", 10000.0));
     spec.theta = TRY(checked_theta(theta, settings.where()));
@@ -779,7 +777,7 @@ Result<RopeSpec> read_gguf_rope(Settings& settings, std::int64_t head_dim, RopeL
         scaling.factor = 1.0;
     }
     if (scaling.factor < 1e-3 || scaling.factor > 1e6) {
-        return corrupt(fmt::format("{}: rope.scaling.factor: expected a number in [0.001, "
+        return unsound(fmt::format("{}: rope.scaling.factor: expected a number in [0.001, "
                                    "1000000], found {}",
                                    settings.where(), scaling.factor));
     }
@@ -799,17 +797,17 @@ Result<RopeSpec> read_gguf_rope(Settings& settings, std::int64_t head_dim, RopeL
         scaling.attention_factor = yarn_magnitude(scaling.factor, 1.0) * yarn_attention;
         const double extrapolation = TRY(settings.number("rope.scaling.yarn_ext_factor", 1.0));
         if (extrapolation != 1.0 && extrapolation != -1.0) {
-            return unsupported(fmt::format("{}: rope.scaling.yarn_ext_factor: expected 1, found {}",
-                                           settings.where(), extrapolation));
+            return refused(fmt::format("{}: rope.scaling.yarn_ext_factor: expected 1, found {}",
+                                       settings.where(), extrapolation));
         }
     } else if (type == "linear") {
         scaling.kind = RopeScaling::Kind::Linear;
     } else if (type == "none" || type.empty()) {
         scaling.kind = scaling.factor != 1.0 ? RopeScaling::Kind::Linear : RopeScaling::Kind::None;
     } else {
-        return unsupported(fmt::format("{}: rope.scaling.type: expected \"none\", \"linear\" or "
-                                       "\"yarn\", found \"{}\"",
-                                       settings.where(), type));
+        return refused(fmt::format("{}: rope.scaling.type: expected \"none\", \"linear\" or "
+                                   "\"yarn\", found \"{}\"",
+                                   settings.where(), type));
     }
     settings.ignore({"rope.scaling.finetuned"});
     return spec;
@@ -824,15 +822,15 @@ Result<SoftmaxSpec> read_gguf_softmax(Settings& settings, const Frame& frame) {
     }
     spec.kv_heads = *std::max_element(kv_heads.begin(), kv_heads.end());
     if (spec.kv_heads < 1 || spec.query_heads % spec.kv_heads != 0) {
-        return corrupt(fmt::format("{}: attention.head_count {} is no multiple of "
+        return unsound(fmt::format("{}: attention.head_count {} is no multiple of "
                                    "attention.head_count_kv {}",
                                    settings.where(), spec.query_heads, spec.kv_heads));
     }
     for (const std::int64_t h : kv_heads) {
         if (h != 0 && h != spec.kv_heads) {
-            return unsupported(settings.where() +
-                               ": attention.head_count_kv: expected one number for all layers "
-                               "with full attention");
+            return refused(settings.where() +
+                           ": attention.head_count_kv: expected one number for all layers "
+                           "with full attention");
         }
     }
     const std::int64_t usual = std::max<std::int64_t>(1, frame.spec.hidden / frame.query_heads);
@@ -840,7 +838,7 @@ Result<SoftmaxSpec> read_gguf_softmax(Settings& settings, const Frame& frame) {
     spec.value_head_dim =
         TRY(settings.size("attention.value_length", limits::head_dim, spec.head_dim));
     if (spec.query_heads * std::max(spec.head_dim, spec.value_head_dim) > limits::head_values) {
-        return corrupt(fmt::format("{}: {} heads of {} are more than {} values", settings.where(),
+        return unsound(fmt::format("{}: {} heads of {} are more than {} values", settings.where(),
                                    spec.query_heads, spec.head_dim, limits::head_values));
     }
     const double scale = TRY(settings.number("attention.scale", 0.0));
@@ -872,12 +870,12 @@ Result<MoeSpec> read_gguf_moe(const Checkpoint& checkpoint, Settings& settings) 
     spec.weight_scale = scale == 0.0 ? 1.0 : scale;
     const std::int64_t gating = TRY(settings.count("expert_gating_func", 16, 1));
     if (gating > 1) {
-        return unsupported(fmt::format("{}: expert_gating_func: expected 1 (softmax), found {}",
-                                       settings.where(), gating));
+        return refused(fmt::format("{}: expert_gating_func: expected 1 (softmax), found {}",
+                                   settings.where(), gating));
     }
     for (const char* key : {"expert_group_count", "expert_group_used_count"}) {
         if (TRY(settings.count(key, limits::experts, 0)) > 1) {
-            return unsupported(settings.where() + ": " + key + ": expected one group");
+            return refused(settings.where() + ": " + key + ": expected one group");
         }
     }
     settings.ignore({"expert_shared_count", "moe_every_n_layers", "interleave_moe_layer_step"});

@@ -35,8 +35,9 @@ constexpr std::int64_t context = std::int64_t{1} << 28;
 constexpr std::int64_t conv_kernel = 64;
 } // namespace limits
 
-Error unsupported(std::string what, std::string remedy = {});
-Error corrupt(std::string what);
+// Unsupported, and Corrupt.
+Error refused(std::string what, std::string remedy = {});
+Error unsound(std::string what);
 
 // Settings of a checkpoint: an object of config.json, or a GGUF's keys under its architecture.
 // Remembers what was asked for, so that refuse_unknown() can name what was not.
