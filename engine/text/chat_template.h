@@ -8,7 +8,9 @@
 #include "engine/text/tokenizer.h"
 
 #include <cstddef>
+#include <ctime>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,15 +28,25 @@ struct ChatMessage {
 struct TemplateLimits {
     std::size_t steps = 1'000'000;
     std::size_t output_bytes = std::size_t{16} << 20;
-    int depth = 200;
+    int depth = 200; // of macros that call each other
     double seconds = 2.0;
+    std::optional<std::tm> local_time; // what strftime_now shows; the clock's time when empty
+};
+
+// What a template can be told and what it does unasked, found by rendering it.
+struct ChatTemplateTraits {
+    bool system_role = false;     // a system message appears in its output
+    bool thinking_switch = false; // enable_thinking (or thinking) changes what it prints
+    bool opens_thinking = false;  // its generation prompt ends inside an open <think>
 };
 
 class ChatTemplate {
 public:
-    // Errors: Corrupt, with the template's line.
+    // Errors: Corrupt or Unsupported, with the template's line.
     static Result<ChatTemplate> compile(std::string_view source);
-    // The checkpoint's own template (text-and-services.md section 5.1). NotFound when it has none.
+    // The checkpoint's own template: chat_template.jinja, else the one in tokenizer_config.json,
+    // else chat_template.json, else GGUF metadata. Where there is one named "tool_use", render
+    // takes it when there are tools. NotFound when there is none.
     static Result<ChatTemplate> open(const Checkpoint& checkpoint);
     // <|im_start|>role ... <|im_end|>, for checkpoints without one.
     static ChatTemplate chatml();
@@ -44,8 +56,12 @@ public:
     ~ChatTemplate();
 
     // variables: what the template may read, "messages" and "add_generation_prompt" among them.
-    // Strings inside variables["messages"], ["tools"] and ["documents"] count as a person's words.
-    // Errors: InvalidArgument when the template raises, Corrupt with its line, Unsupported.
+    // All strings in them count as a person's words and come out as Specials::Plain, except the
+    // variables whose name ends in "_token" and the well-known roles of messages: a template may
+    // build its markup from those. What filters and methods cut out of a person's words or make of
+    // them stays Plain, character by character. Adjacent spans differ in kind; none is empty.
+    // Errors: InvalidArgument when the template raises (its own words) or the variables are no
+    // object, Corrupt with the template's line, Unsupported.
     Result<std::vector<TextSpan>> render(const Json& variables,
                                          const TemplateLimits& limits = {}) const;
 
@@ -62,6 +78,8 @@ public:
                                          const Options& options) const;
 
     const std::string& source() const;
+    // Found once, when the template was compiled.
+    const ChatTemplateTraits& traits() const;
 
 private:
     struct Program;
