@@ -109,6 +109,7 @@ void silu_multiply(const float* gate, const float* up, std::int64_t n, float* ou
 void sigmoid_multiply(float* x, const float* gate, std::int64_t n);
 void scale(float* x, float factor, std::int64_t n);
 void multiply_add(float* x, float factor, const float* y, std::int64_t n); // x += factor * y
+void silu(float* x, std::int64_t n);                                       // x *= sigmoid(x)
 float sigmoid(float x);
 // One head: pairs (i, i + dims / 2), or (2 i, 2 i + 1); cos and sin have dims / 2 entries.
 void rotate(float* x, const float* cos, const float* sin, std::int64_t dims, bool interleaved);
@@ -126,6 +127,9 @@ struct Attention {
     std::int64_t kv_heads = 0;
     std::int64_t head_dim = 0;
     std::int64_t value_dim = 0;
+    // Of the query heads that share a KV head, those of this call; at most kMostRows.
+    std::int64_t group_first = 0;
+    std::int64_t group_count = 1;
     Format cache = Format::F16;
     const std::byte* keys = nullptr;   // (slots, kv_heads, head_dim)
     const std::byte* values = nullptr; // (slots, kv_heads, value_dim)
@@ -139,10 +143,23 @@ struct Attention {
     std::int64_t out_head_stride = 0;
 };
 
+// A row is one query head of one token; up to kMostRows rows of one KV head are attended
+// together, few of them by another way than many.
+constexpr std::int64_t kMostRows = 32;
+constexpr std::int64_t kFewRows = 8;
+std::int64_t attention_block_tokens(const Attention& op);
+// Floats of a part: for kMostRows rows the largest logit, the sum of exponentials and the sum of
+// weighted values, (kMostRows, value_dim).
+std::int64_t attention_part_floats(const Attention& op);
 std::int64_t attention_scratch_floats(const Attention& op);
-// Queries [first, last) of the query heads that share one KV head.
+
+// Queries [first, last), at most attention_block_tokens, of the heads that share one KV head, over
+// keys [first_key, last_key) as far as they are seen. part and scratch are 64-byte aligned.
 void attend(const Attention& op, std::int64_t kv_head, std::int64_t first, std::int64_t last,
-            float* scratch);
+            std::int64_t first_key, std::int64_t last_key, float* part, float* scratch);
+// Joins `count` parts over disjoint keys, adds the sinks, and writes out.
+void merge_attention(const Attention& op, std::int64_t kv_head, std::int64_t first,
+                     std::int64_t last, const float* parts, std::int64_t count);
 
 // --- gated delta -------------------------------------------------------------------------------
 

@@ -359,34 +359,31 @@ public:
         HS_ASSERT(op.q.extent[2] == op.head_dim && op.q.stride[2] == 1);
         HS_ASSERT(op.out.extent[0] == op.q.extent[0] && op.out.extent[1] == op.q.extent[1]);
         HS_ASSERT(op.out.extent[2] == op.value_head_dim && op.out.stride[2] == 1);
-        const cpu::Attention kernel{.q = op.q.data,
-                                    .q_token_stride = op.q.stride[0],
-                                    .q_head_stride = op.q.stride[1],
-                                    .tokens = op.q.extent[0],
-                                    .query_heads = op.q.extent[1],
-                                    .kv_heads = op.kv_heads,
-                                    .head_dim = op.head_dim,
-                                    .value_dim = op.value_head_dim,
-                                    .cache = cache_format(op.cache_dtype),
-                                    .keys = op.keys,
-                                    .values = op.values,
-                                    .length = op.length,
-                                    .ring = op.ring,
-                                    .scale = op.scale,
-                                    .window = op.window,
-                                    .sinks = op.sinks,
-                                    .out = op.out.data,
-                                    .out_token_stride = op.out.stride[0],
-                                    .out_head_stride = op.out.stride[1]};
-        const std::int64_t floats = cpu::attention_scratch_floats(kernel);
-        reserve_worker_scratch(floats * static_cast<std::int64_t>(sizeof(float)));
-        m_pool.for_range(
-            kernel.tokens * op.kv_heads, 1, [&](std::int64_t first, std::int64_t last, int worker) {
-                for (std::int64_t i = first; i < last; ++i) {
-                    const std::int64_t t = i / op.kv_heads;
-                    cpu::attend(kernel, i % op.kv_heads, t, t + 1, worker_floats(worker));
-                }
-            });
+        cpu::Attention kernel{.q = op.q.data,
+                              .q_token_stride = op.q.stride[0],
+                              .q_head_stride = op.q.stride[1],
+                              .tokens = op.q.extent[0],
+                              .query_heads = op.q.extent[1],
+                              .kv_heads = op.kv_heads,
+                              .head_dim = op.head_dim,
+                              .value_dim = op.value_head_dim,
+                              .cache = cache_format(op.cache_dtype),
+                              .keys = op.keys,
+                              .values = op.values,
+                              .length = op.length,
+                              .ring = op.ring,
+                              .scale = op.scale,
+                              .window = op.window,
+                              .sinks = op.sinks,
+                              .out = op.out.data,
+                              .out_token_stride = op.out.stride[0],
+                              .out_head_stride = op.out.stride[1]};
+        const std::int64_t group = kernel.query_heads / kernel.kv_heads;
+        for (std::int64_t head = 0; head < group; head += cpu::kMostRows) {
+            kernel.group_first = head;
+            kernel.group_count = std::min(cpu::kMostRows, group - head);
+            attend_all(kernel);
+        }
     }
 
     void gated_delta(const GatedDeltaOp& op) override {
@@ -574,6 +571,64 @@ private:
                 body(row);
             }
         });
+    }
+
+    void attend_all(const cpu::Attention& kernel) {
+        // Blocks of tokens and KV heads are independent; where they are fewer than what keeps the
+        // threads busy, the keys of each are cut into parts as well.
+        constexpr std::int64_t kLeastKeys = 256; // of a part: merging costs about 20 keys
+        const std::int64_t tokens = cpu::attention_block_tokens(kernel);
+        const std::int64_t blocks = (kernel.tokens + tokens - 1) / tokens;
+        const std::int64_t first_key =
+            kernel.window > 0
+                ? std::max<std::int64_t>(0, kernel.length - kernel.tokens + 1 - kernel.window)
+                : 0;
+        const std::int64_t keys = kernel.length - first_key;
+        const std::int64_t wanted = 4 * m_pool.threads();
+        const std::int64_t parts = std::clamp<std::int64_t>(
+            std::min((wanted + blocks * kernel.kv_heads - 1) / (blocks * kernel.kv_heads),
+                     keys / kLeastKeys),
+            1, 64);
+        const std::int64_t part_keys = (keys + parts - 1) / parts;
+        const std::int64_t part_floats = (cpu::attention_part_floats(kernel) + 15) / 16 * 16;
+        const std::int64_t items = blocks * kernel.kv_heads * parts;
+        const std::int64_t scratch = cpu::attention_scratch_floats(kernel) + part_floats;
+        reserve_worker_scratch(scratch * static_cast<std::int64_t>(sizeof(float)));
+        float* memory = parts > 1 ? m_work.floats(items * part_floats) : nullptr;
+        const auto block_of = [&](std::int64_t item) {
+            // The last tokens first: they see the most keys.
+            const std::int64_t block = blocks - 1 - item / parts / kernel.kv_heads;
+            return std::pair{block * tokens, std::min((block + 1) * tokens, kernel.tokens)};
+        };
+        const auto attend = [&](std::int64_t item, int worker) {
+            const std::int64_t kv_head = item / parts % kernel.kv_heads;
+            const std::int64_t begin = first_key + item % parts * part_keys;
+            const auto [first, last] = block_of(item);
+            float* part = parts > 1 ? memory + item * part_floats : worker_floats(worker);
+            cpu::attend(kernel, kv_head, first, last, begin,
+                        std::min(begin + part_keys, kernel.length), part,
+                        worker_floats(worker) + part_floats);
+            if (parts == 1) {
+                cpu::merge_attention(kernel, kv_head, first, last, part, 1);
+            }
+        };
+        // A short context is done before another thread has woken.
+        if (kernel.tokens == 1 && keys * kernel.query_heads * kernel.head_dim < 65536) {
+            for (std::int64_t item = 0; item < items; ++item) {
+                attend(item, 0);
+            }
+        } else {
+            m_pool.for_range(items, 1, [&](std::int64_t first, std::int64_t last, int worker) {
+                for (std::int64_t item = first; item < last; ++item) {
+                    attend(item, worker);
+                }
+            });
+        }
+        for (std::int64_t item = 0; parts > 1 && item < items; item += parts) {
+            const auto [first, last] = block_of(item);
+            cpu::merge_attention(kernel, item / parts % kernel.kv_heads, first, last,
+                                 memory + item * part_floats, parts);
+        }
     }
 
     void reserve_worker_scratch(std::int64_t bytes) {

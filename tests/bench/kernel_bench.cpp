@@ -1,0 +1,256 @@
+// How fast the ops of the CPU backend are, against what the memory gives: products in decode
+// (one token, weights from memory) and prefill, attention, gated delta.
+//
+//   kernel_bench [--threads N] [--set NAME] [--quick]
+
+#include "engine/backend/backend.h"
+#include "kernels/cpu/kernels.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace hs;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Best of several runs in seconds: other programs only ever make a run slower.
+double best_of(int runs, const std::function<void()>& body) {
+    double best = 1e9;
+    for (int i = 0; i < runs; ++i) {
+        const auto begin = Clock::now();
+        body();
+        best = std::min(best, std::chrono::duration<double>(Clock::now() - begin).count());
+    }
+    return best;
+}
+
+std::vector<std::byte> random_bytes(std::size_t n) {
+    std::vector<std::byte> bytes(n + 4096);
+    std::mt19937_64 random(1);
+    for (std::size_t i = 0; i + 8 <= bytes.size(); i += 8) {
+        // Every half in it is a small number.
+        const std::uint64_t word = random() & 0x2FFF2FFF2FFF2FFFULL;
+        std::memcpy(&bytes[i], &word, 8);
+    }
+    return bytes;
+}
+
+// What plain summing reads from memory, all threads at once, in bytes per second.
+double read_bandwidth(int threads) {
+    const std::size_t bytes = std::size_t{512} << 20;
+    const std::vector<std::uint64_t> memory(bytes / 8, 1);
+    std::vector<std::uint64_t> sums(static_cast<std::size_t>(threads) * 8);
+    const double seconds = best_of(5, [&] {
+        std::vector<std::thread> workers;
+        for (int w = 0; w < threads; ++w) {
+            workers.emplace_back([&, w] {
+                const std::size_t part = memory.size() / static_cast<std::size_t>(threads);
+                const std::uint64_t* p = memory.data() + part * static_cast<std::size_t>(w);
+                std::uint64_t s[8] = {};
+                for (std::size_t i = 0; i + 8 <= part; i += 8) {
+                    __builtin_prefetch(p + i + 512);
+                    for (std::size_t j = 0; j < 8; ++j) {
+                        s[j] += p[i + j];
+                    }
+                }
+                for (std::size_t j = 0; j < 8; ++j) {
+                    sums[static_cast<std::size_t>(w) * 8 + j] = s[j];
+                }
+            });
+        }
+        for (std::thread& worker : workers) {
+            worker.join();
+        }
+    });
+    return static_cast<double>(bytes) / seconds;
+}
+
+constexpr DType kTypes[] = {DType::Q8_0,  DType::Q4_K,  DType::Q6_K, DType::Q5_K,   DType::Q4_0,
+                            DType::Q4_1,  DType::Q5_0,  DType::Q5_1, DType::IQ4_NL, DType::IQ4_XS,
+                            DType::MXFP4, DType::Q2_K,  DType::Q3_K, DType::BF16,   DType::F16,
+                            DType::F32,   DType::F8E4M3};
+
+void products(Backend& backend, double bandwidth, bool quick) {
+    const std::int64_t cols = 2048;
+    const std::size_t bytes = std::size_t{256} << 20;
+    const std::vector<std::byte> memory = random_bytes(bytes);
+    std::printf("\n%-8s %10s %8s %10s | GMAC/s of 1024 x 2048 with T tokens\n", "format", "decode",
+                "of read", "in cache");
+    std::printf("%-8s %10s %8s %10s %8s %8s %8s %8s %8s\n", "", "GB/s", "%", "GB/s", "T=2", "T=4",
+                "T=16", "T=64", "T=256");
+    const std::vector<float> x(static_cast<std::size_t>(cols) * 256, 0.5f);
+    for (DType dtype : kTypes) {
+        const std::int64_t row = row_bytes(dtype, cols);
+        const std::int64_t rows = static_cast<std::int64_t>(bytes) / row;
+        Weight weight{.dtype = dtype,
+                      .rows = rows,
+                      .cols = cols,
+                      .data = memory.data() + 1,
+                      .row_stride_bytes = row};
+        std::vector<float> out(static_cast<std::size_t>(std::max<std::int64_t>(rows, 1024 * 256)));
+        // As in a model: matrices of a few MB, one after another.
+        const std::int64_t piece = 2048;
+        const double decode = best_of(quick ? 2 : 4, [&] {
+            for (std::int64_t r = 0; r + piece <= rows; r += piece) {
+                backend.matmul({x.data(), {1, cols}}, weight.slice_rows(r, piece),
+                               {out.data(), {1, piece}});
+            }
+        });
+        const double read = static_cast<double>(rows / piece * piece * row) / decode;
+        const Weight small = weight.slice_rows(0, 256);
+        const double cached = best_of(20, [&] {
+            for (int i = 0; i < 8; ++i) {
+                backend.matmul({x.data(), {1, cols}}, small, {out.data(), {1, 256}});
+            }
+        });
+        std::printf("%-8s %10.1f %8.0f %10.1f", to_string(dtype), read / 1e9,
+                    100 * read / bandwidth, 8 * static_cast<double>(256 * row) / cached / 1e9);
+        for (std::int64_t tokens : {2, 4, 16, 64, 256}) {
+            const Weight w = weight.slice_rows(0, 1024);
+            const double seconds = best_of(quick ? 2 : 5, [&] {
+                backend.matmul({x.data(), {tokens, cols}}, w, {out.data(), {tokens, 1024}});
+            });
+            std::printf(" %8.1f", static_cast<double>(tokens * 1024 * cols) / seconds / 1e9);
+        }
+        std::printf("\n");
+    }
+}
+
+void attention(Backend& backend) {
+    std::printf("\nattention, 16 query heads, 8 KV heads of 128, f16 cache\n");
+    for (auto [tokens, length] : {std::pair<std::int64_t, std::int64_t>{1, 512},
+                                  {1, 4096},
+                                  {1, 32768},
+                                  {256, 256},
+                                  {256, 4096}}) {
+        const std::vector<std::uint16_t> cache(static_cast<std::size_t>(length) * 1024, 0x2C00);
+        const std::vector<float> q(static_cast<std::size_t>(tokens) * 2048, 0.1f);
+        std::vector<float> out(q.size());
+        AttentionOp op;
+        op.q = {q.data(), {tokens, 16, 128}};
+        op.cache_dtype = DType::F16;
+        op.keys = op.values = reinterpret_cast<const std::byte*>(cache.data());
+        op.length = length;
+        op.kv_heads = 8;
+        op.head_dim = op.value_head_dim = 128;
+        op.scale = 0.09f;
+        op.out = {out.data(), {tokens, 16, 128}};
+        const double seconds = best_of(3, [&] { backend.attention(op); });
+        const double products = 2.0 * 16 * 128 * static_cast<double>(tokens) *
+                                (static_cast<double>(length) - static_cast<double>(tokens) / 2);
+        std::printf("  T %4lld, context %6lld: %9.3f ms, %6.1f GB/s of cache, %6.1f GMAC/s\n",
+                    static_cast<long long>(tokens), static_cast<long long>(length), seconds * 1e3,
+                    static_cast<double>(length) * 4096 / seconds / 1e9, products / seconds / 1e9);
+    }
+}
+
+void gated_delta(Backend& backend) {
+    std::printf("\ngated delta, 16 heads of 128 x 128\n");
+    GatedDeltaSpec spec;
+    spec.key_heads = spec.value_heads = 16;
+    spec.key_dim = spec.value_dim = 128;
+    for (std::int64_t tokens : {1, 16, 64, 256}) {
+        std::mt19937 random(2);
+        std::normal_distribution<float> normal;
+        const auto fill = [&](std::int64_t n) {
+            std::vector<float> v(static_cast<std::size_t>(n));
+            for (float& value : v) {
+                value = normal(random);
+            }
+            return v;
+        };
+        const std::int64_t channels = spec.conv_channels();
+        const auto qkv = fill(tokens * channels);
+        const auto z = fill(tokens * 2048);
+        const auto ab = fill(tokens * 16);
+        const auto conv = fill(channels * 4);
+        const std::vector<float> rate(16, -0.5f);
+        const std::vector<float> ones(2048, 1.0f);
+        std::vector<float> conv_state(static_cast<std::size_t>(channels) * 3);
+        std::vector<float> state(16 * 128 * 128);
+        std::vector<float> out(static_cast<std::size_t>(tokens) * 2048);
+        GatedDeltaOp op;
+        op.spec = spec;
+        op.qkv = {qkv.data(), {tokens, channels}};
+        op.z = {z.data(), {tokens, 2048}};
+        op.b = op.a = {ab.data(), {tokens, 16}};
+        op.conv_weight = conv.data();
+        op.decay_rate = rate.data();
+        op.dt_bias = op.norm_weight = ones.data();
+        op.conv_state = conv_state.data();
+        op.state = state.data();
+        op.out = {out.data(), {tokens, 2048}};
+        const double seconds = best_of(5, [&] { backend.gated_delta(op); });
+        std::printf("  T %4lld: %8.3f ms, %7.2f us per token\n", static_cast<long long>(tokens),
+                    seconds * 1e3, seconds * 1e6 / static_cast<double>(tokens));
+    }
+}
+
+void small_ops(Backend& backend) {
+    std::vector<float> x(4096, 0.5f);
+    std::vector<float> w(1024, 1.0f);
+    const double norm = best_of(20, [&] {
+        for (int i = 0; i < 100; ++i) {
+            backend.rms_norm({x.data(), {1, 1024}}, w, 1e-6f, {x.data(), {1, 1024}});
+        }
+    });
+    const double gate = best_of(20, [&] {
+        for (int i = 0; i < 100; ++i) {
+            backend.swiglu({x.data(), {1, 3072}}, {x.data(), {1, 3072}}, {x.data(), {1, 3072}});
+        }
+    });
+    const std::vector<std::byte> memory = random_bytes(64 * 34);
+    const Weight tiny{.dtype = DType::Q8_0,
+                      .rows = 64,
+                      .cols = 32,
+                      .data = memory.data(),
+                      .row_stride_bytes = 34};
+    const double fork = best_of(20, [&] {
+        for (int i = 0; i < 100; ++i) {
+            backend.matmul({x.data(), {1, 32}}, tiny, {x.data(), {1, 64}});
+        }
+    });
+    std::printf("\nrms_norm of 1024: %.2f us; swiglu of 3072: %.2f us; a product of nearly nothing "
+                "(one fork): %.2f us\n",
+                norm * 1e4, gate * 1e4, fork * 1e4);
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    int threads = 0;
+    bool quick = false;
+    for (int i = 1; i < argc; ++i) {
+        const std::string arg = argv[i];
+        if (arg == "--threads" && i + 1 < argc) {
+            threads = std::atoi(argv[++i]);
+        } else if (arg == "--set" && i + 1 < argc) {
+            cpu::use_instruction_set(argv[++i]);
+        } else if (arg == "--quick") {
+            quick = true;
+        } else {
+            std::fprintf(stderr, "kernel_bench [--threads N] [--set NAME] [--quick]\n");
+            return 2;
+        }
+    }
+    const auto backend = make_cpu_backend(threads);
+    const int used = threads > 0 ? threads : static_cast<int>(std::thread::hardware_concurrency());
+    const double bandwidth = read_bandwidth(used);
+    std::printf("%s\nread bandwidth: %.1f GB/s\n", backend->device().name.c_str(), bandwidth / 1e9);
+    small_ops(*backend);
+    products(*backend, bandwidth, quick);
+    attention(*backend);
+    gated_delta(*backend);
+    std::printf("read bandwidth afterwards: %.1f GB/s\n", read_bandwidth(used) / 1e9);
+    return 0;
+}
