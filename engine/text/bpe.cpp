@@ -26,6 +26,11 @@ std::string fallback_name(unsigned byte) {
 
 } // namespace
 
+Bpe::Bpe() {
+    m_symbol_of_byte.fill(-1);
+    m_fallback.fill(-1);
+}
+
 void Bpe::begin(const Vocabulary& vocabulary, const BpeOptions& options,
                 const std::vector<bool>& blocked, std::size_t merges) {
     m_options = options;

@@ -47,6 +47,7 @@ public:
     // Of pieces over 1 GiB the caller makes several.
     static constexpr std::size_t kLongestPiece = std::size_t{1} << 30;
 
+    Bpe();
     // After the vocabulary is complete. blocked: ids that text must never become (control tokens).
     void begin(const Vocabulary& vocabulary, const BpeOptions& options,
                const std::vector<bool>& blocked, std::size_t merges);
@@ -72,8 +73,8 @@ private:
     PairMap m_merges; // (left, right) to rank << 32 | joined
     std::vector<float> m_scores;
     std::vector<bool> m_blocked;
-    std::array<TokenId, 256> m_symbol_of_byte{}; // bytes: their token; characters: ASCII alone
-    std::array<TokenId, 256> m_fallback{};       // <0xHH>
+    std::array<TokenId, 256> m_symbol_of_byte; // bytes: their token; characters: ASCII alone
+    std::array<TokenId, 256> m_fallback;       // <0xHH>
 };
 
 } // namespace hs

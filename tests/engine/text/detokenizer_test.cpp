@@ -36,7 +36,7 @@ Tokenizer bytes_alone() {
     const Tokenizer whole = tokenizer_of("r1");
     for (const auto& [text, id] : file["model"]["vocab"].items()) {
         const std::string bytes = whole.bytes_of(id.get<TokenId>());
-        if (bytes.size() == 1 && text[0] != '<') {
+        if (bytes.size() == 1) {
             vocab[text] = static_cast<unsigned char>(bytes[0]);
         }
     }
