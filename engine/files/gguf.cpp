@@ -646,7 +646,10 @@ struct Part {
 };
 
 Result<Part> read_part(const std::filesystem::path& path, Need need) {
-    Part part{.path = path, .map = TRY(map_regular_file(path)), .file = {}, .keys = {}};
+    Part part;
+    part.path = path;
+    // Not inside braces: GCC 12 forgets the members made so far when TRY returns from there.
+    part.map = TRY(map_regular_file(path));
     const std::string text = utf8_from_path(path);
     part.file = TRY(parse_gguf(part.map.bytes(), need).with_context(text));
     part.keys = TRY(read_split_keys(part.file.metadata).with_context(text));
