@@ -1,0 +1,214 @@
+#include "engine/lab/inspect.h"
+
+#include "engine/core/paths.h"
+#include "engine/files/checkpoint.h"
+#include "engine/lab/planner.h"
+#include "engine/lab/timed_run.h"
+#include "engine/lab/units.h"
+#include "engine/spec/families.h"
+#include "engine/spec/ratio.h"
+
+#include <array>
+#include <fmt/format.h>
+
+namespace hs {
+
+namespace {
+
+constexpr std::array<std::int64_t, 4> kContexts{4096, 32768, 131072, 1048576};
+
+StateForecast forecast(const ModelSpec& spec, std::int64_t tokens, DType kv_dtype) {
+    StateForecast at{.context_tokens = tokens, .by_kind = {}};
+    for (const LedgerEntry& entry :
+         predict_state(spec, tokens, {.kv_dtype = kv_dtype, .context_tokens = tokens})) {
+        at.bytes += entry.used_bytes;
+        at.by_kind[to_string(entry.kind)] += entry.used_bytes;
+    }
+    return at;
+}
+
+std::string mixer_text(const TokenMixerSpec& mixer) {
+    if (const auto* s = std::get_if<SoftmaxSpec>(&mixer)) {
+        std::string text = fmt::format("{} query heads, {} KV heads of {}", s->query_heads,
+                                       s->kv_heads, s->head_dim);
+        if (s->window > 0) {
+            text += fmt::format(", window {}", s->window);
+        }
+        return s->output_gate ? text + ", gated" : text;
+    }
+    const auto& g = std::get<GatedDeltaSpec>(mixer);
+    return fmt::format("{} key heads of {}, {} value heads of {}, convolution over {}", g.key_heads,
+                       g.key_dim, g.value_heads, g.value_dim, g.conv_kernel);
+}
+
+std::string channel_text(const ChannelMixerSpec& channel) {
+    if (const auto* d = std::get_if<DenseSpec>(&channel)) {
+        return fmt::format("dense {}", d->intermediate);
+    }
+    const auto& m = std::get<MoeSpec>(channel);
+    std::string text =
+        fmt::format("{} experts of {}, {} chosen", m.experts, m.intermediate, m.top_k);
+    return m.shared_intermediate > 0 ? text + fmt::format(", shared {}", m.shared_intermediate)
+                                     : text;
+}
+
+Json layers_json(const ModelSpec& spec) {
+    Json layers = Json::array();
+    for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+        const LayerSpec& layer = spec.layers[i];
+        const MixerKind kind = kind_of(layer.mixer);
+        layers.push_back({{"layer", i},
+                          {"kind", to_string(kind)},
+                          {"letter", std::string(1, letter(kind))},
+                          {"mixer", mixer_text(layer.mixer)},
+                          {"channel", channel_text(layer.channel)}});
+    }
+    return layers;
+}
+
+// "FLLLFLLL", in groups where there are many.
+std::string letters(const ModelSpec& spec) {
+    std::string text;
+    for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+        text += i > 0 && i % 8 == 0 ? " " : "";
+        text += letter(kind_of(spec.layers[i].mixer));
+    }
+    return text;
+}
+
+} // namespace
+
+Result<ModelInspection> inspect_model(const std::filesystem::path& path, DType kv_dtype) {
+    const Checkpoint checkpoint = TRY(Checkpoint::open(path, Need::HeaderOnly));
+    SpecAndTensors read = TRY(read_model(checkpoint).with_context(utf8_from_path(path)));
+    ModelInspection seen;
+    seen.architecture = checkpoint.architecture();
+    seen.container = checkpoint.container() == Container::Gguf ? "GGUF" : "safetensors";
+    seen.path = utf8_from_path(path);
+    seen.file_bytes = checkpoint.file_bytes();
+    seen.weights_present = !checkpoint.tensors().empty();
+    for (const TensorInfo& tensor : checkpoint.tensors()) {
+        seen.bytes_by_format[to_string(tensor.dtype)] += tensor.bytes;
+        seen.weight_bytes += tensor.bytes;
+        if (const char* reason = read.extra ? read.extra(tensor.name) : nullptr) {
+            seen.unused_tensors.push_back(fmt::format("{} ({})", tensor.name, reason));
+        }
+    }
+    seen.parameters = count_parameters(read.spec);
+    seen.kv_dtype = kv_dtype;
+    for (const std::int64_t tokens : kContexts) {
+        seen.state.push_back(forecast(read.spec, tokens, kv_dtype));
+    }
+    const StateOptions options{.kv_dtype = kv_dtype, .context_tokens = kContexts.back()};
+    const StatePlan plan = plan_state(read.spec, options);
+    seen.growth_bytes_per_token = plan.growth_bytes_per_token;
+    seen.fixed_bytes = plan.fixed_bytes;
+    seen.break_even_tokens = break_even_tokens(read.spec, options);
+    seen.spec = std::move(read.spec);
+    return seen;
+}
+
+Json to_json(const ModelInspection& seen) {
+    Json state = Json::array();
+    for (const StateForecast& at : seen.state) {
+        state.push_back(
+            {{"context_tokens", at.context_tokens}, {"bytes", at.bytes}, {"by_kind", at.by_kind}});
+    }
+    const ModelSpec& spec = seen.spec;
+    const ParameterCount& p = seen.parameters;
+    return {{"path", seen.path},
+            {"name", spec.name},
+            {"family", spec.family},
+            {"architecture", seen.architecture},
+            {"container", seen.container},
+            {"weights_present", seen.weights_present},
+            {"file_bytes", seen.file_bytes},
+            {"weight_bytes", seen.weight_bytes},
+            {"bytes_by_format", seen.bytes_by_format},
+            {"hidden", spec.hidden},
+            {"vocab", spec.vocab},
+            {"context_length", spec.context_length},
+            {"tied_embedding", spec.tied_embedding},
+            {"schedule", describe_schedule(spec)},
+            {"ratio", ratio_of(spec).text},
+            {"layers", layers_json(spec)},
+            {"parameters",
+             {{"total", p.total},
+              {"active", p.active},
+              {"embedding", p.embedding},
+              {"token_mixers", p.token_mixers},
+              {"channel_mixers", p.channel_mixers}}},
+            {"kv_dtype", kv_dtype_name(seen.kv_dtype)},
+            {"state", std::move(state)},
+            {"state_growth_bytes_per_token", seen.growth_bytes_per_token},
+            {"state_fixed_bytes", seen.fixed_bytes},
+            {"break_even_tokens", seen.break_even_tokens},
+            {"unused_tensors", seen.unused_tensors}};
+}
+
+std::string to_text(const ModelInspection& seen) {
+    const ModelSpec& spec = seen.spec;
+    const ParameterCount& p = seen.parameters;
+    std::string text;
+    const auto line = [&](const char* name, const std::string& value) {
+        text += fmt::format("{:<16}{}\n", name, value);
+    };
+    line("model", spec.name);
+    line("family", fmt::format("{} ({}, {})", spec.family, seen.architecture, seen.container));
+    line("schedule", describe_schedule(spec));
+    line("layers", letters(spec));
+    line("", "F full attention, L linear attention, W sliding window");
+    for (const MixerKind kind :
+         {MixerKind::FullAttention, MixerKind::SlidingWindow, MixerKind::GatedDelta}) {
+        for (const LayerSpec& layer : spec.layers) {
+            if (kind_of(layer.mixer) == kind) {
+                line(to_string(kind), mixer_text(layer.mixer)); // of its first layer
+                break;
+            }
+        }
+    }
+    if (!spec.layers.empty()) {
+        line("channel mixer", channel_text(spec.layers.back().channel));
+    }
+    line("dimensions", fmt::format("hidden {}, vocabulary {}, made for {} tokens of context",
+                                   spec.hidden, spec.vocab, count_text(spec.context_length)));
+    line("parameters",
+         fmt::format("{} ({} active), of them embedding {}, token mixers {}, channel "
+                     "mixers {}",
+                     count_text(p.total), count_text(p.active), count_text(p.embedding),
+                     count_text(p.token_mixers), count_text(p.channel_mixers)));
+    if (seen.weights_present) {
+        std::string formats;
+        for (const auto& [format, bytes] : seen.bytes_by_format) {
+            formats += fmt::format("{}{} {}", formats.empty() ? "" : ", ", format,
+                                   bytes_text(static_cast<double>(bytes)));
+        }
+        line("weights",
+             fmt::format("{} ({})", bytes_text(static_cast<double>(seen.weight_bytes)), formats));
+    } else {
+        line("weights",
+             fmt::format("not here; {} in bf16", bytes_text(2 * static_cast<double>(p.total))));
+    }
+    if (!seen.unused_tensors.empty()) {
+        line("left out", fmt::format("{} tensors, first {}", seen.unused_tensors.size(),
+                                     seen.unused_tensors.front()));
+    }
+    text += fmt::format("\nstate of one sequence, KV in {}\n", kv_dtype_name(seen.kv_dtype));
+    for (const StateForecast& at : seen.state) {
+        std::string kinds;
+        for (const auto& [kind, bytes] : at.by_kind) {
+            kinds += fmt::format("{}{} {}", kinds.empty() ? "" : ", ", kind,
+                                 bytes_text(static_cast<double>(bytes)));
+        }
+        line(fmt::format("  at {}", tokens_text(at.context_tokens)).c_str(),
+             fmt::format("{:<12}{}", bytes_text(static_cast<double>(at.bytes)), kinds));
+    }
+    if (seen.break_even_tokens > 0) {
+        line("  break-even",
+             fmt::format("{} tokens: from there on smaller than full attention at every layer",
+                         count_text(seen.break_even_tokens)));
+    }
+    return text;
+}
+
+} // namespace hs
