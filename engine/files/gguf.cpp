@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <utility>
 
 namespace hs {
 namespace {
@@ -710,7 +711,8 @@ Result<std::vector<Part>> read_parts(const std::filesystem::path& path, Need nee
         if (paths[i].empty()) {
             continue;
         }
-        Part part = i == named_number ? std::move(named) : TRY(read_part(paths[i], need));
+        Part part =
+            i == named_number ? std::exchange(named, Part()) : TRY(read_part(paths[i], need));
         part.path = paths[i];
         if (part.keys.count != count || part.keys.number != i) {
             return corrupt(fmt::format("{}: split.no and split.count: expected part {} of {}, "
