@@ -169,7 +169,7 @@ struct GatedDelta {
     std::int64_t value_heads = 0;
     std::int64_t key_dim = 0;
     std::int64_t value_dim = 0;
-    std::int64_t conv_kernel = 4;
+    std::int64_t conv_kernel = 4; // at most 8
     float beta_scale = 1.0f;
     bool tiled_heads = false; // key head of value head h: h mod key_heads, else h / (ratio)
     const float* qkv = nullptr;
@@ -198,8 +198,8 @@ struct GatedDelta {
 // Convolution and SiLU of channels [first, last) for all tokens into conv (tokens, channels);
 // moves conv_state on by `tokens`.
 void short_conv(const GatedDelta& op, std::int64_t first, std::int64_t last, float* conv);
-// Unit length for one key head of conv, all tokens: its query, scaled by key_dim^-1/2, and its key.
-void unit_query_key(const GatedDelta& op, std::int64_t key_head, float* conv);
+// Unit length for one key head and token of conv: its query, scaled by key_dim^-1/2, and its key.
+void unit_query_key(const GatedDelta& op, std::int64_t key_head, std::int64_t token, float* conv);
 // One value head: gates, state updates, read-out, gated norm, for all tokens.
 //   conv (tokens, channels), made by the two above
 std::int64_t delta_scratch_floats(const GatedDelta& op);

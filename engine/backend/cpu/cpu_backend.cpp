@@ -420,13 +420,19 @@ public:
                                      .out_stride = op.out.stride[0],
                                      .decay_out = op.decay_out,
                                      .beta_out = op.beta_out};
+        HS_ASSERT(spec.conv_kernel >= 1 && spec.conv_kernel <= 8);
         float* conv = m_work.floats(kernel.tokens * kernel.channels());
-        m_pool.for_range(kernel.channels(), 256, [&](std::int64_t first, std::int64_t last, int) {
+        const auto convolve = [&](std::int64_t first, std::int64_t last, int) {
             cpu::short_conv(kernel, first, last, conv);
-        });
-        m_pool.for_range(spec.key_heads, 1, [&](std::int64_t first, std::int64_t last, int) {
-            for (std::int64_t h = first; h < last; ++h) {
-                cpu::unit_query_key(kernel, h, conv);
+        };
+        if (kernel.tokens == 1) { // less work than a fork
+            convolve(0, kernel.channels(), 0);
+        } else {
+            m_pool.for_range(kernel.channels(), 256, convolve);
+        }
+        for_rows(kernel.tokens, 2 * spec.key_heads * spec.key_dim, [&](std::int64_t t) {
+            for (std::int64_t h = 0; h < spec.key_heads; ++h) {
+                cpu::unit_query_key(kernel, h, t, conv);
             }
         });
         const std::int64_t floats = cpu::delta_scratch_floats(kernel);
