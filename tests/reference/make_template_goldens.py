@@ -5,7 +5,8 @@ usage: make_template_goldens.py FOLDER [CONVERSATIONS]
 
 Every *.jinja in FOLDER is rendered with every conversation of CONVERSATIONS (by default
 tests/data/chat_templates/conversations.json); FOLDER/goldens.json gets the outcome of each:
-{"text": ...}, {"raises": what raise_exception said} or {"fails": kind of the Python error}.
+{"text": ...}, {"raises": what raise_exception said} or {"fails": kind of the Python error}; an
+outcome that a template had before is {"same": the conversation}.
 
 The environment is the one that transformers renders chat templates in, with two differences: lists
 and mappings may be changed (two published templates do it, which transformers' own sandbox refuses),
@@ -92,24 +93,25 @@ def main():
     env = environment()
     goldens = {}
     for path in sorted(folder.glob("*.jinja")):
-        source = path.read_text("utf-8", newline="") if sys.version_info >= (3, 13) else (
-            path.read_bytes().decode("utf-8")
-        )
+        source = path.read_bytes().decode("utf-8")  # newlines as they are
         try:
             template = env.from_string(source)
         except jinja2.exceptions.TemplateError as error:
             goldens[path.name] = {"*": {"fails": type(error).__name__ + ": " + str(error)[:120]}}
             continue
-        goldens[path.name] = {
+        seen = {}
+        goldens[path.name] = {}
+        for name, variables in conversations.items():
             # Read again each time: a template may change what it is given.
-            name: outcome(template, json.loads(json.dumps(variables)))
-            for name, variables in conversations.items()
-        }
+            result = outcome(template, json.loads(json.dumps(variables)))
+            key = json.dumps(result)
+            goldens[path.name][name] = {"same": seen[key]} if key in seen else result
+            seen.setdefault(key, name)
     (folder / "goldens.json").write_text(
         json.dumps(goldens, ensure_ascii=False, indent=1) + "\n", "utf-8"
     )
     outcomes = [o for template in goldens.values() for o in template.values()]
-    counts = {kind: sum(kind in o for o in outcomes) for kind in ("text", "raises", "fails")}
+    counts = {kind: sum(kind in o for o in outcomes) for kind in ("text", "raises", "fails", "same")}
     print(f"{len(goldens)} templates, {len(conversations)} conversations: {counts}")
 
 

@@ -54,7 +54,6 @@ Text strip(const Text& text, const Text* characters, Side side);
 Result<Value> replace(Evaluator& evaluator, const Text& text, const Text& old, const Text& with,
                       std::int64_t count);
 std::vector<std::pair<std::size_t, std::size_t>> line_bounds(const Text& text, bool keep_ends);
-Text capitalize(const Text& text);
 Text escape(const Text& text);
 
 } // namespace hs::jinja

@@ -75,7 +75,7 @@ Result<Value> lower_key(Evaluator& evaluator, const Value& value, bool case_sens
         return value;
     }
     TRY(evaluator.spend_bytes(value.text().size()));
-    return evaluator.heap().string(lower(value.text()));
+    return evaluator.heap().string(change_case(value.text(), Letters::Lower));
 }
 
 struct Keyed {
@@ -171,7 +171,8 @@ Result<Value> filter_attr(Evaluator& evaluator, const Value& value, const Argume
 
 Result<Value> filter_capitalize(Evaluator& evaluator, const Value& value, const Arguments&) {
     const Text text = TRY(evaluator.text_of(value));
-    return evaluator.heap().string(capitalize(text));
+    TRY(evaluator.spend_bytes(text.size()));
+    return evaluator.heap().string(change_case(text, Letters::Capitalized));
 }
 
 Result<Value> filter_default(Evaluator& evaluator, const Value& value, const Arguments& arguments) {
@@ -424,13 +425,13 @@ Result<Value> filter_list(Evaluator& evaluator, const Value& value, const Argume
 Result<Value> filter_lower(Evaluator& evaluator, const Value& value, const Arguments&) {
     const Text text = TRY(evaluator.text_of(value));
     TRY(evaluator.spend_bytes(text.size()));
-    return evaluator.heap().string(lower(text));
+    return evaluator.heap().string(change_case(text, Letters::Lower));
 }
 
 Result<Value> filter_upper(Evaluator& evaluator, const Value& value, const Arguments&) {
     const Text text = TRY(evaluator.text_of(value));
     TRY(evaluator.spend_bytes(text.size()));
-    return evaluator.heap().string(upper(text));
+    return evaluator.heap().string(change_case(text, Letters::Upper));
 }
 
 // map, select and reject make nothing of none, 0 or an empty string.
@@ -644,19 +645,7 @@ Result<Value> filter_sum(Evaluator& evaluator, const Value& value, const Argumen
 Result<Value> filter_title(Evaluator& evaluator, const Value& value, const Arguments&) {
     const Text text = TRY(evaluator.text_of(value));
     TRY(evaluator.spend_bytes(text.size()));
-    // Words begin after white space, hyphens and opening brackets only.
-    const Text small = lower(text);
-    Text out;
-    out.markup = text.markup;
-    bool begin = true;
-    Characters characters(small);
-    while (characters.next()) {
-        const char32_t code = characters.code;
-        out.append(begin ? upper_of(code) : std::string(characters.bytes), characters.origin);
-        begin = is_space(code) || code == '-' || code == '(' || code == '{' || code == '[' ||
-                code == '<';
-    }
-    return evaluator.heap().string(std::move(out));
+    return evaluator.heap().string(change_case(text, Letters::TitleOfParts));
 }
 
 Result<Value> filter_tojson(Evaluator& evaluator, const Value& value, const Arguments& arguments) {

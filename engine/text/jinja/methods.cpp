@@ -298,22 +298,6 @@ Result<Value> padded(Evaluator& evaluator, const Text& text, std::string_view na
     return evaluator.heap().string(std::move(out));
 }
 
-// str.title: a word begins after anything that is no letter.
-Text title(const Text& text) {
-    const Text small = lower(text);
-    Text out;
-    out.markup = text.markup;
-    bool begin = true;
-    Characters characters(small);
-    while (characters.next()) {
-        const bool letter = is_alphabetic(characters.code);
-        out.append(begin && letter ? title_of(characters.code) : std::string(characters.bytes),
-                   characters.origin);
-        begin = !letter;
-    }
-    return out;
-}
-
 bool all_characters(const Text& text, bool (*holds)(char32_t)) {
     Characters characters(text);
     while (characters.next()) {
@@ -386,16 +370,16 @@ Result<Value> call_string(Evaluator& evaluator, const Text& text, std::string_vi
     }
     TRY(arguments.bind(name, {}));
     if (name == "upper") {
-        return heap.string(upper(text));
+        return heap.string(change_case(text, Letters::Upper));
     }
     if (name == "lower" || name == "casefold") {
-        return heap.string(lower(text));
+        return heap.string(change_case(text, Letters::Lower));
     }
     if (name == "title") {
-        return heap.string(title(text));
+        return heap.string(change_case(text, Letters::Title));
     }
     if (name == "capitalize") {
-        return heap.string(capitalize(text));
+        return heap.string(change_case(text, Letters::Capitalized));
     }
     if (name == "isdigit" || name == "isdecimal" || name == "isnumeric") {
         return Value::boolean(all_characters(text, is_digit));
@@ -713,18 +697,6 @@ std::vector<std::pair<std::size_t, std::size_t>> line_bounds(const Text& text, b
         lines.emplace_back(begin, text.size());
     }
     return lines;
-}
-
-Text capitalize(const Text& text) {
-    const Text small = lower(text);
-    Text out;
-    out.markup = text.markup;
-    Characters characters(small);
-    if (characters.next()) {
-        out.append(title_of(characters.code), characters.origin);
-        out.append(small, characters.bytes.size(), small.size());
-    }
-    return out;
 }
 
 Text escape(const Text& text) {

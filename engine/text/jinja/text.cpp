@@ -107,6 +107,37 @@ bool sigma_is_final(std::string_view text, std::size_t at, bool cased_before) {
     return true;
 }
 
+std::string upper_of(char32_t code) {
+    std::string out;
+    const auto* row =
+        std::lower_bound(std::begin(kLongUpper), std::end(kLongUpper), code,
+                         [](const LongUpper& entry, char32_t key) { return entry.code < key; });
+    if (row != std::end(kLongUpper) && row->code == code) {
+        for (const char32_t part : row->upper) {
+            if (part != 0) {
+                append_utf8(out, part);
+            }
+        }
+    } else {
+        append_utf8(out,
+                    static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(code))));
+    }
+    return out;
+}
+
+std::string title_of(char32_t code) {
+    if (code == 0xdf) { // sharp s
+        return "Ss";
+    }
+    if (code >= 0xfb00 && code <= 0xfb06) { // Latin ligatures: only the first letter rises
+        static constexpr const char* kLigatures[] = {"Ff", "Fi", "Fl", "Ffi", "Ffl", "St", "St"};
+        return kLigatures[code - 0xfb00];
+    }
+    std::string out;
+    append_utf8(out, static_cast<char32_t>(utf8proc_totitle(static_cast<utf8proc_int32_t>(code))));
+    return out;
+}
+
 std::size_t sequence_length(unsigned char lead) {
     return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
 }
@@ -335,68 +366,39 @@ bool is_lower(char32_t code) {
     return category(code) == UTF8PROC_CATEGORY_LL;
 }
 
-std::string upper_of(char32_t code) {
-    std::string out;
-    const auto* row =
-        std::lower_bound(std::begin(kLongUpper), std::end(kLongUpper), code,
-                         [](const LongUpper& entry, char32_t key) { return entry.code < key; });
-    if (row != std::end(kLongUpper) && row->code == code) {
-        for (const char32_t part : row->upper) {
-            if (part != 0) {
-                append_utf8(out, part);
-            }
-        }
-    } else {
-        append_utf8(out,
-                    static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(code))));
-    }
-    return out;
-}
-
-std::string title_of(char32_t code) {
-    if (code == 0xdf) { // sharp s
-        return "Ss";
-    }
-    if (code >= 0xfb00 && code <= 0xfb06) { // Latin ligatures: only the first letter rises
-        static constexpr const char* kLigatures[] = {"Ff", "Fi", "Fl", "Ffi", "Ffl", "St", "St"};
-        return kLigatures[code - 0xfb00];
-    }
-    std::string out;
-    append_utf8(out, static_cast<char32_t>(utf8proc_totitle(static_cast<utf8proc_int32_t>(code))));
-    return out;
-}
-
-Text upper(const Text& text) {
+Text change_case(const Text& text, Letters how) {
     Text out;
     out.markup = text.markup;
     Characters characters(text);
+    bool cased_before = false; // for the final sigma
+    bool begins = true;        // a word, or the whole text
+    std::string changed;
     while (characters.next()) {
-        out.append(upper_of(characters.code), characters.origin);
-    }
-    return out;
-}
-
-Text lower(const Text& text) {
-    Text out;
-    out.markup = text.markup;
-    Characters characters(text);
-    bool cased_before = false;
-    std::string small;
-    while (characters.next()) {
-        small.clear();
-        if (characters.code == 0x3a3) {
-            append_utf8(small, sigma_is_final(text.bytes(), characters.begin, cased_before)
-                                   ? U'\u03c2'
-                                   : U'\u03c3');
-        } else if (characters.code == 0x130) {
-            small = "i\xcc\x87";
+        const char32_t code = characters.code;
+        changed.clear();
+        if (how == Letters::Upper || (how == Letters::TitleOfParts && begins)) {
+            changed = upper_of(code);
+        } else if (how != Letters::Lower && begins) {
+            changed = title_of(code);
+        } else if (code == 0x3a3) {
+            append_utf8(changed, sigma_is_final(text.bytes(), characters.begin, cased_before)
+                                     ? U'\u03c2'
+                                     : U'\u03c3');
+        } else if (code == 0x130) {
+            changed = "i\xcc\x87";
         } else {
-            append_utf8(small, static_cast<char32_t>(utf8proc_tolower(
-                                   static_cast<utf8proc_int32_t>(characters.code))));
+            append_utf8(changed, static_cast<char32_t>(
+                                     utf8proc_tolower(static_cast<utf8proc_int32_t>(code))));
         }
-        out.append(small, characters.origin);
-        if (!is_case_ignorable(characters.code)) {
-            cased_before = is_cased(characters.code);
+        out.append(changed, characters.origin);
+        if (!is_case_ignorable(code)) {
+            cased_before = is_cased(code) && !(how == Letters::TitleOfParts && begins);
+        }
+        if (how == Letters::TitleOfParts) {
+            begins = is_space(code) || code == '-' || code == '(' || code == '{' || code == '[' ||
+                     code == '<';
+        } else {
+            begins = how == Letters::Title && !is_cased(code);
         }
     }
     return out;

@@ -86,11 +86,11 @@ bool is_word(char32_t code);
 bool is_upper(char32_t code);
 bool is_lower(char32_t code);
 
-// Full case mappings, one character becoming several where Unicode says so.
-Text upper(const Text& text);
-Text lower(const Text& text);
-std::string upper_of(char32_t code);
-std::string title_of(char32_t code);
+// Full case mappings, one character becoming several where Unicode says so. Title: words begin
+// after anything that has no case, as for str.title; TitleOfParts: after white space, hyphens and
+// opening brackets only, as for the filter "title"; Capitalized: the text's first letter alone.
+enum class Letters { Upper, Lower, Title, TitleOfParts, Capitalized };
+Text change_case(const Text& text, Letters how);
 
 // Position of needle at or after `from`, npos when absent. Linear also for hostile input.
 std::size_t find(std::string_view text, std::string_view needle, std::size_t from = 0);
