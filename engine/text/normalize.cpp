@@ -72,22 +72,14 @@ std::string replace(const Regex& pattern, std::string_view content, std::string_
     return replaced;
 }
 
-} // namespace
-
-// utf8proc_map would do, but it sorts marks by insertion: a megabyte of them takes hours.
-std::string normal_form(Kind form, std::string_view text) {
-    const std::size_t unchanged = unchanged_prefix(form, text);
-    std::string result(text.substr(0, unchanged));
-    text.remove_prefix(unchanged);
-    if (text.empty()) {
-        return result;
-    }
+// codes: a buffer.
+void append_normal_form(Kind form, std::string_view text, std::vector<utf8proc_int32_t>& codes,
+                        std::string& result) {
+    codes.clear();
     const bool compat = form == Kind::Nfkc || form == Kind::Nfkd;
     const bool compose = form == Kind::Nfc || form == Kind::Nfkc;
     const auto options =
         static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | (compat ? UTF8PROC_COMPAT : 0));
-    std::vector<utf8proc_int32_t> codes;
-    codes.reserve(text.size());
     while (!text.empty()) {
         const utf8::Character character = utf8::first(text);
         std::array<utf8proc_int32_t, 32> parts{}; // 18 is Unicode's longest, for U+FDFA
@@ -126,6 +118,27 @@ std::string normal_form(Kind form, std::string_view text) {
     }
     for (const utf8proc_int32_t code : codes) {
         utf8::append(result, static_cast<char32_t>(code));
+    }
+}
+
+} // namespace
+
+// utf8proc_map would do, but it sorts marks by insertion: a megabyte of them takes hours.
+std::string normal_form(Kind form, std::string_view text) {
+    std::string result;
+    result.reserve(text.size());
+    std::vector<utf8proc_int32_t> codes;
+    while (!text.empty()) {
+        const std::size_t unchanged = unchanged_prefix(form, text);
+        result += text.substr(0, unchanged);
+        text.remove_prefix(unchanged);
+        // Nothing composes with an ASCII character after it: what comes before one stands alone.
+        std::size_t end = text.empty() ? 0 : 1;
+        while (end < text.size() && static_cast<unsigned char>(text[end]) >= 0x80) {
+            ++end;
+        }
+        append_normal_form(form, text.substr(0, end), codes, result);
+        text.remove_prefix(end);
     }
     return result;
 }
