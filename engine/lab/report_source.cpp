@@ -45,6 +45,15 @@ std::vector<std::string> layers_of(std::string_view text) {
     return layers;
 }
 
+// No program of ours writes others; a damaged file may hold them.
+bool sound(const SampleRow& sample) {
+    constexpr std::int64_t most_tokens = std::int64_t{1} << 40;
+    constexpr double most = 1e18;
+    return sample.context_tokens >= 0 && sample.context_tokens <= most_tokens &&
+           sample.layer >= -1 && sample.layer < 1'000'000 && sample.value >= -most &&
+           sample.value <= most && std::isfinite(sample.time_ms);
+}
+
 Result<ReportExperiment> read_experiment(SampleStore& store, ExperimentRow row) {
     ReportExperiment experiment;
     experiment.row = std::move(row);
@@ -76,6 +85,9 @@ Result<ReportExperiment> read_experiment(SampleStore& store, ExperimentRow row) 
         experiment.arms[arm].runs.push_back(std::move(run));
     }
     for (SampleRow& sample : TRY(store.samples(experiment.row.id))) {
+        if (!sound(sample)) {
+            continue;
+        }
         const auto [arm, run] = run_index.at(sample.run);
         experiment.arms[arm].runs[run].samples.push_back(std::move(sample));
     }

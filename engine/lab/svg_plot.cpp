@@ -75,6 +75,15 @@ struct Scale {
     }
 };
 
+// A file may hold any number; a plot holds what lies within reason.
+bool drawable(const PlotPoint& point) {
+    constexpr double most_tokens = 1e12;
+    constexpr double most = 1e18;
+    const auto within = [](double value) { return value >= 0 && value <= most; };
+    return within(point.x) && point.x <= most_tokens && within(point.y) && within(point.low) &&
+           within(point.high);
+}
+
 // The unit that fits the largest value, and what one of it is.
 struct Unit {
     const char* name;
@@ -159,7 +168,7 @@ std::string x_axis(const Scale& x, double bottom) {
         }
     } else {
         const double step = std::max(1.0, nice_step(x.high - x.low, 6));
-        for (double value = std::ceil(x.low / step) * step; value <= x.high * 1.0001;
+        for (double value = std::ceil(x.low / step) * step; value <= x.high + step / 1000;
              value += step) {
             ticks.push_back(value);
         }
@@ -328,7 +337,11 @@ std::string html_text(std::string_view text) {
     return escaped;
 }
 
-std::string line_plot(const PlotText& text, const std::vector<PlotSeries>& series) {
+std::string line_plot(const PlotText& text, const std::vector<PlotSeries>& all) {
+    std::vector<PlotSeries> series = all;
+    for (PlotSeries& s : series) {
+        std::erase_if(s.points, [](const PlotPoint& point) { return !drawable(point); });
+    }
     double least_x = INFINITY;
     double most_x = -INFINITY;
     double most_y = 0;
@@ -339,7 +352,7 @@ std::string line_plot(const PlotText& text, const std::vector<PlotSeries>& serie
             most_y = std::max({most_y, point.y, point.high});
         }
     }
-    if (!(least_x <= most_x) || !std::isfinite(most_y)) {
+    if (!(least_x <= most_x)) {
         return {};
     }
     Scale x{.low = least_x, .high = most_x, .from = kLeft, .to = kWidth - kRight};

@@ -36,7 +36,7 @@ struct PlotText {
 };
 
 // Lines over "context, tokens" (1K = 1024; logarithmic when the points span more than 16-fold).
-// Values axis from 0. Empty when no series has a point.
+// Values axis from 0; points below it or beyond reason are left out. Empty when no point is left.
 std::string line_plot(const PlotText& text, const std::vector<PlotSeries>& series);
 
 // A small line with its mark, as the legend of a table row.
