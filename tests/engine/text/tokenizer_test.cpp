@@ -2,10 +2,13 @@
 // tokenizer.json and from GGUF; added tokens only where text is markup.
 
 #include "engine/core/log.h"
+#include "engine/files/checkpoint.h"
 #include "engine/text/detokenizer.h"
 #include "engine/text/regex.h"
 #include "engine/text/tokenizer.h"
 #include "tests/engine/text/tokenizer_files.h"
+
+#include <QTemporaryDir>
 
 #include <algorithm>
 #include <random>
@@ -263,6 +266,40 @@ private slots:
             QCOMPARE(made.error().code, ErrorCode::Unsupported);
             QVERIFY(made.error().what.find(value["type"].get<std::string>()) != std::string::npos);
         }
+    }
+
+    void OpensWhatTheCheckpointCarries() {
+        QTemporaryDir folder;
+        const auto write = [&](const char* name, const std::string& text) {
+            QFile file(folder.filePath(name));
+            QVERIFY(file.open(QIODevice::WriteOnly));
+            file.write(text.data(), static_cast<qint64>(text.size()));
+        };
+        write("config.json",
+              "{\"architectures\": [\"X\"], \"text_config\": {\"eos_token_id\": 7}}");
+        const auto open = [&] {
+            auto checkpoint = Checkpoint::open(folder.path().toStdString(), Need::HeaderOnly);
+            return checkpoint.ok() ? Tokenizer::open(*checkpoint)
+                                   : Result<Tokenizer>(std::move(checkpoint).error());
+        };
+        const auto absent = open();
+        QVERIFY(!absent.ok());
+        QCOMPARE(absent.error().code, ErrorCode::NotFound);
+        write("tiktoken.model", "YQ== 0\nYg== 1\n");
+        QCOMPARE(open()->encode("ab", Specials::Plain), (std::vector<TokenId>{0, 1}));
+        write("tokenizer.json", file_text("r3.json"));
+        write("tokenizer_config.json", "{\"eos_token\": \"<|im_end|>\", \"pad_token\": null}");
+        write("generation_config.json", "{\"eos_token_id\": [8, 9, -1, 99999]}");
+        const auto tokenizer = open();
+        QVERIFY2(tokenizer.ok(), tokenizer.ok() ? "" : tokenizer.error().text().c_str());
+        compare(*tokenizer, "r3.ids", m_strings);
+        QCOMPARE(tokenizer->eos(), tokenizer->find("<|im_end|>"));
+        for (const TokenId id : {7, 8, 9}) {
+            QVERIFY(tokenizer->ends_reply(id));
+        }
+        QCOMPARE(tokenizer->end_tokens().size(), 5u);
+        write("tokenizer_config.json", "{");
+        QVERIFY(!open().ok());
     }
 
     void OneTokenizerServesManyThreads() {
