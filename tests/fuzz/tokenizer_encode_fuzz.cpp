@@ -91,8 +91,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     hs::Detokenizer detokenizer(tokenizer);
     std::string streamed;
     for (const hs::TokenId id : plain) {
-        streamed += detokenizer.push(id);
-        HS_ASSERT(hs::utf8::is_valid(streamed));
+        const std::string more = detokenizer.push(id);
+        HS_ASSERT(hs::utf8::is_valid(more));
+        streamed += more;
     }
     HS_ASSERT(streamed + detokenizer.flush() == decoded);
 
