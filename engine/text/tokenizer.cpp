@@ -1,6 +1,5 @@
 #include "engine/text/tokenizer.h"
 
-#include "engine/files/checkpoint.h"
 #include "engine/text/byte_alphabet.h"
 #include "engine/text/split_patterns.h"
 #include "engine/text/tokenizer_data.h"
@@ -235,7 +234,7 @@ void strip_back(std::string& text, std::string_view unit, std::int64_t most) {
     }
 }
 
-// text_first: the token's text after the rule for the first token of a text.
+// A token's text as its bytes.
 std::string decoded(const Decoder& decoder, std::string text) {
     for (const DecoderStep& step : decoder.steps) {
         switch (step.kind) {

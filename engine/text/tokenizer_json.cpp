@@ -1,20 +1,14 @@
-#include "engine/core/log.h"
-#include "engine/text/byte_alphabet.h"
 #include "engine/text/split_patterns.h"
 #include "engine/text/tokenizer_data.h"
-#include "engine/text/utf8.h"
+#include "engine/text/tokenizer_tables.h"
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <utility>
 
 namespace hs {
 
 namespace {
-
-constexpr std::size_t kMostText = std::size_t{64} << 20;
-constexpr std::size_t kMostDepth = 32;
 
 Error corrupt(std::string what) {
     return Error{ErrorCode::Corrupt, std::move(what), ""};
@@ -25,263 +19,6 @@ Error unsupported(std::string_view component, std::string_view type) {
                  "tokenizer.json: " + std::string(component) + " of type \"" +
                      std::string(type.substr(0, 80)) + "\" is not supported",
                  "Use a GGUF file of this model, if there is one."};
-}
-
-// The two big tables apart, as text in one arena; everything else as a tree.
-struct Tables {
-    struct Text {
-        std::size_t offset = 0;
-        std::size_t length = 0;
-    };
-    struct Entry {
-        Text text;
-        std::int64_t id = -1;
-    };
-    struct Merge {
-        Text left;
-        Text right;
-    };
-    std::string arena;
-    std::vector<Entry> vocabulary;
-    std::vector<Merge> merges;
-    Json rest = Json::object();
-
-    Text keep(std::string_view text) {
-        const Text kept{arena.size(), text.size()};
-        arena += text;
-        return kept;
-    }
-    std::string_view view(Text text) const {
-        return std::string_view(arena).substr(text.offset, text.length);
-    }
-    // "left right", in which neither has a space.
-    bool keep_merge(std::string_view line) {
-        const std::size_t space = line.find(' ');
-        if (space == std::string_view::npos || space == 0 || space + 1 == line.size() ||
-            line.find(' ', space + 1) != std::string_view::npos) {
-            return false;
-        }
-        const Text left = keep(line.substr(0, space));
-        merges.push_back({left, keep(line.substr(space + 1))});
-        return true;
-    }
-};
-
-// Reads the file's text in one pass. model.vocab and model.merges go straight into the tables: as a
-// tree they would be most of the time and ten times the memory.
-class Reader : public nlohmann::json_sax<Json> {
-public:
-    explicit Reader(Tables& tables)
-        : m_tables(tables) {}
-
-    const std::string& failure() const { return m_failure; }
-
-    bool null() override { return value(Json(nullptr)); }
-    bool boolean(bool val) override { return value(Json(val)); }
-    bool number_integer(number_integer_t val) override { return number(val, Json(val)); }
-    bool number_unsigned(number_unsigned_t val) override {
-        return number(static_cast<std::int64_t>(std::min<number_unsigned_t>(
-                          val, std::numeric_limits<std::int64_t>::max())),
-                      Json(val));
-    }
-    bool number_float(number_float_t val, const string_t&) override {
-        return m_mode == Mode::Tree ? value(Json(val)) : fail("a fraction among ids");
-    }
-    bool binary(binary_t&) override { return fail("binary data"); }
-
-    bool string(string_t& val) override {
-        switch (m_mode) {
-        case Mode::Tree:
-            return value(Json(std::move(val)));
-        case Mode::Vocabulary:
-            return fail("a string as the id of \"" + m_key + "\"");
-        case Mode::Merges:
-            return m_tables.keep_merge(val) || fail("merge \"" + val + "\" is not two tokens");
-        case Mode::Pair:
-            if (m_pair.size() == 2) {
-                return fail("a merge of more than two tokens");
-            }
-            m_pair.push_back(m_tables.keep(val));
-            return true;
-        }
-        return false;
-    }
-
-    bool start_object(std::size_t) override {
-        if (m_mode != Mode::Tree) {
-            return fail("an object in the vocabulary or the merges");
-        }
-        if (in_model() && m_key == "vocab") {
-            m_mode = Mode::Vocabulary;
-            return true;
-        }
-        return open(Json::object());
-    }
-    bool key(string_t& val) override {
-        m_key = std::move(val);
-        return true;
-    }
-    bool end_object() override {
-        if (m_mode == Mode::Vocabulary) {
-            m_mode = Mode::Tree;
-            return true;
-        }
-        return close();
-    }
-    bool start_array(std::size_t) override {
-        if (m_mode == Mode::Merges) {
-            m_mode = Mode::Pair;
-            m_pair.clear();
-            return true;
-        }
-        if (m_mode != Mode::Tree) {
-            return fail("an array in the vocabulary");
-        }
-        if (in_model() && m_key == "merges") {
-            m_mode = Mode::Merges;
-            return true;
-        }
-        return open(Json::array());
-    }
-    bool end_array() override {
-        if (m_mode == Mode::Pair) {
-            m_mode = Mode::Merges;
-            if (m_pair.size() != 2) {
-                return fail("a merge of " + std::to_string(m_pair.size()) + " tokens");
-            }
-            m_tables.merges.push_back({m_pair[0], m_pair[1]});
-            return true;
-        }
-        if (m_mode == Mode::Merges) {
-            m_mode = Mode::Tree;
-            return true;
-        }
-        return close();
-    }
-    bool parse_error(std::size_t position, const std::string&,
-                     const nlohmann::detail::exception& error) override {
-        return fail("not JSON at byte " + std::to_string(position) + ": " + error.what());
-    }
-
-private:
-    enum class Mode { Tree, Vocabulary, Merges, Pair };
-
-    // A container of the tree while it is open; moved into its parent when it closes.
-    struct Open {
-        std::string key; // under which it lies in its parent
-        Json made;
-    };
-
-    bool in_model() const { return m_open.size() == 2 && m_open.back().key == "model"; }
-
-    bool number(std::int64_t integer, Json json) {
-        if (m_mode == Mode::Tree) {
-            return value(std::move(json));
-        }
-        if (m_mode != Mode::Vocabulary) {
-            return fail("a number among the merges");
-        }
-        if (m_tables.vocabulary.size() >= static_cast<std::size_t>(Vocabulary::kMostTokens)) {
-            return fail("more than " + std::to_string(Vocabulary::kMostTokens) + " tokens");
-        }
-        m_tables.vocabulary.push_back({m_tables.keep(m_key), integer});
-        return true;
-    }
-
-    bool open(Json empty) {
-        if (m_open.size() >= kMostDepth) {
-            return fail("nested deeper than " + std::to_string(kMostDepth));
-        }
-        m_open.push_back({m_key, std::move(empty)});
-        return true;
-    }
-
-    bool close() {
-        Open closed = std::move(m_open.back());
-        m_open.pop_back();
-        if (m_open.empty()) {
-            m_tables.rest = std::move(closed.made);
-            return true;
-        }
-        m_key = std::move(closed.key);
-        return value(std::move(closed.made));
-    }
-
-    bool value(Json json) {
-        if (m_mode != Mode::Tree) {
-            return fail("a value of another type in the vocabulary or the merges");
-        }
-        if (m_open.empty()) {
-            return fail("expected an object");
-        }
-        Open& parent = m_open.back();
-        if (parent.made.is_array()) {
-            parent.made.push_back(std::move(json));
-            return true;
-        }
-        if (parent.made.contains(m_key)) {
-            return fail("the key \"" + m_key + "\" twice");
-        }
-        parent.made[m_key] = std::move(json);
-        return true;
-    }
-
-    bool fail(std::string what) {
-        if (m_failure.empty()) {
-            m_failure = "tokenizer.json: " + what.substr(0, 300);
-        }
-        return false;
-    }
-
-    Tables& m_tables;
-    Mode m_mode = Mode::Tree;
-    std::string m_key;
-    std::vector<Open> m_open;
-    std::vector<Tables::Text> m_pair;
-    std::string m_failure;
-};
-
-Result<Tables> tables_of(const Json& json) {
-    Tables tables;
-    if (!json.is_object()) {
-        return corrupt("tokenizer.json: expected an object");
-    }
-    for (const auto& [key, value] : json.items()) {
-        if (key != "model" || !value.is_object()) {
-            tables.rest[key] = value;
-            continue;
-        }
-        Json model = Json::object();
-        for (const auto& [name, member] : value.items()) {
-            if (name == "vocab" && member.is_object()) {
-                for (const auto& [text, id] : member.items()) {
-                    if (!id.is_number_integer()) {
-                        return corrupt("tokenizer.json: the id of \"" + text +
-                                       "\" is not an integer");
-                    }
-                    tables.vocabulary.push_back({tables.keep(text), id.get<std::int64_t>()});
-                }
-            } else if (name == "merges" && member.is_array()) {
-                for (const Json& merge : member) {
-                    const bool is_pair = merge.is_array() && merge.size() == 2 &&
-                                         merge[0].is_string() && merge[1].is_string();
-                    if (is_pair) {
-                        const auto left = tables.keep(merge[0].get_ref<const std::string&>());
-                        tables.merges.push_back(
-                            {left, tables.keep(merge[1].get_ref<const std::string&>())});
-                    } else if (!merge.is_string() ||
-                               !tables.keep_merge(merge.get_ref<const std::string&>())) {
-                        return corrupt("tokenizer.json: merge " +
-                                       std::to_string(tables.merges.size()) + " is not two tokens");
-                    }
-                }
-            } else {
-                model[name] = member;
-            }
-        }
-        tables.rest[key] = std::move(model);
-    }
-    return tables;
 }
 
 Result<std::string> type_of(const Json& component, std::string_view what) {
@@ -557,9 +294,9 @@ Result<std::vector<AddedToken>> added_tokens_of(const Json& root) {
 }
 
 // Ids may have gaps, but a file of a few bytes may not ask for a table of millions.
-Result<std::int64_t> id_count(const Tables& tables, const std::vector<AddedToken>& added) {
+Result<std::int64_t> id_count(const TokenizerTables& tables, const std::vector<AddedToken>& added) {
     std::int64_t most = -1;
-    for (const Tables::Entry& entry : tables.vocabulary) {
+    for (const TokenizerTables::Entry& entry : tables.vocabulary) {
         if (entry.id < 0) {
             return corrupt("tokenizer.json: the id of \"" + std::string(tables.view(entry.text)) +
                            "\" is negative");
@@ -577,17 +314,17 @@ Result<std::int64_t> id_count(const Tables& tables, const std::vector<AddedToken
     return most + 1;
 }
 
-Result<void> add_vocabulary(const Tables& tables, const std::vector<AddedToken>& added,
+Result<void> add_vocabulary(const TokenizerTables& tables, const std::vector<AddedToken>& added,
                             TokenizerParts& parts) {
     const std::int64_t count = TRY(id_count(tables, added));
     std::size_t bytes = 0;
-    for (const Tables::Entry& entry : tables.vocabulary) {
+    for (const TokenizerTables::Entry& entry : tables.vocabulary) {
         bytes += entry.text.length;
     }
     TRY(parts.vocabulary.reserve(count, bytes));
     parts.special.assign(static_cast<std::size_t>(count), false);
     parts.added.assign(static_cast<std::size_t>(count), false);
-    for (const Tables::Entry& entry : tables.vocabulary) {
+    for (const TokenizerTables::Entry& entry : tables.vocabulary) {
         const std::string_view text = tables.view(entry.text);
         if (parts.vocabulary.find(text) >= 0) {
             return corrupt("tokenizer.json: the token \"" + std::string(text.substr(0, 100)) +
@@ -607,7 +344,7 @@ Result<void> add_vocabulary(const Tables& tables, const std::vector<AddedToken>&
     return {};
 }
 
-Result<void> add_model(const Tables& tables, bool bytes, TokenizerParts& parts) {
+Result<void> add_model(const TokenizerTables& tables, bool bytes, TokenizerParts& parts) {
     const Json* model = json_member(tables.rest, "model");
     if (model == nullptr || !model->is_object()) {
         return corrupt("tokenizer.json: model is missing");
@@ -678,7 +415,7 @@ std::optional<TokenId> named_token(const Json& config, std::string_view key,
     return id < 0 ? std::nullopt : std::optional(id);
 }
 
-Result<TokenizerParts> parts_of(const Tables& tables, const Json* config) {
+Result<TokenizerParts> parts_of(const TokenizerTables& tables, const Json* config) {
     TokenizerParts parts;
     const Json& root = tables.rest;
     const Json* model = json_member(root, "model");
@@ -745,22 +482,12 @@ Result<void> apply_tokenizer_config(const Json& config, TokenizerParts& parts) {
 }
 
 Result<TokenizerParts> parts_of_tokenizer_json(const Json& json, const Json* tokenizer_config) {
-    return parts_of(TRY(tables_of(json)), tokenizer_config);
+    return parts_of(TRY(tokenizer_tables(json)), tokenizer_config);
 }
 
 Result<TokenizerParts> parts_of_tokenizer_text(std::string_view text,
                                                const Json* tokenizer_config) {
-    if (text.size() > kMostText) {
-        return corrupt("tokenizer.json of " + std::to_string(text.size()) +
-                       " bytes is over the limit of " + std::to_string(kMostText));
-    }
-    Tables tables;
-    tables.arena.reserve(text.size() / 2);
-    Reader reader(tables);
-    if (!Json::sax_parse(text, &reader)) {
-        return corrupt(reader.failure().empty() ? "tokenizer.json: not JSON" : reader.failure());
-    }
-    return parts_of(tables, tokenizer_config);
+    return parts_of(TRY(tokenizer_tables_of_text(text)), tokenizer_config);
 }
 
 } // namespace hs
