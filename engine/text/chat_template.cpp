@@ -1,11 +1,14 @@
 #include "engine/text/chat_template.h"
 
+#include "engine/core/memory.h"
 #include "engine/files/checkpoint.h"
 #include "engine/text/jinja/evaluate.h"
 #include "engine/text/jinja/parser.h"
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 namespace hs {
@@ -194,17 +197,41 @@ Sources sources_of_gguf(const Json& metadata) {
     return sources;
 }
 
+// A side file that may be absent; other errors are passed on.
+Result<std::optional<std::string>> side_file(const Checkpoint& checkpoint, std::string_view name) {
+    Result<std::string> file = checkpoint.read_side_file(name);
+    if (!file && file.error().code == ErrorCode::NotFound) {
+        return std::optional<std::string>();
+    }
+    return std::optional(TRY(std::move(file).with_context(name)));
+}
+
+// The named template beside chat_template.jinja, if there is a readable one.
+std::optional<std::string> additional_template(const Checkpoint& checkpoint) {
+    std::error_code error;
+    const std::filesystem::path folder = std::filesystem::is_directory(checkpoint.path(), error)
+                                             ? checkpoint.path()
+                                             : checkpoint.path().parent_path();
+    const std::filesystem::path path = folder / "additional_chat_templates" / "tool_use.jinja";
+    if (!std::filesystem::is_regular_file(path, error)) {
+        return std::nullopt;
+    }
+    const Result<MappedFile> file = MappedFile::open(path);
+    if (!file || file->bytes().size() > kLongestSource) {
+        return std::nullopt;
+    }
+    return std::string(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
+}
+
 Result<Sources> sources_of_folder(const Checkpoint& checkpoint) {
     Sources sources;
-    if (auto file = checkpoint.read_side_file("chat_template.jinja")) {
-        sources.standard = std::move(file).value();
-        if (auto other = checkpoint.read_side_file("additional_chat_templates/tool_use.jinja")) {
-            sources.tool_use = std::move(other).value();
-        }
+    sources.standard = TRY(side_file(checkpoint, "chat_template.jinja"));
+    if (sources.standard) {
+        sources.tool_use = additional_template(checkpoint);
         return sources;
     }
     for (const std::string_view name : {"tokenizer_config.json", "chat_template.json"}) {
-        const auto file = checkpoint.read_side_file(name);
+        const std::optional<std::string> file = TRY(side_file(checkpoint, name));
         if (!file) {
             continue;
         }

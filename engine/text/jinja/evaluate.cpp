@@ -910,10 +910,15 @@ Result<Value> Evaluator::repeat(const Value& value, std::int64_t times) {
         }
         TRY(spend_bytes(text.size() * count));
         Text all;
-        all.markup = text.markup;
-        for (std::size_t i = 0; i < count && !text.empty(); ++i) {
-            all.append(text);
+        if (count > 0) {
+            all = text;
         }
+        const std::size_t size = text.size() * count;
+        while (all.size() < size) { // each step doubles what is there
+            const Text so_far = all;
+            all.append(so_far, 0, std::min(so_far.size(), size - so_far.size()));
+        }
+        all.markup = text.markup;
         return m_heap.string(std::move(all));
     }
     const List& list = *value.list();
