@@ -1,0 +1,372 @@
+#include "engine/run/generator.h"
+
+#include "engine/run/sampler.h"
+#include "engine/run/thinking.h"
+#include "engine/text/detokenizer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fmt/format.h>
+
+namespace hs {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// A pass of a prompt is cut to about this long, so that progress moves and a stop is soon felt.
+constexpr double kPassMs = 200.0;
+constexpr std::int64_t kFirstPass = 64;
+constexpr std::int64_t kMostPass = 512;
+constexpr double kStateEveryMs = 100.0;
+
+double ms_since(Clock::time_point begin) {
+    return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
+}
+
+Error no_tokenizer() {
+    return {ErrorCode::Unsupported, "the checkpoint has no tokenizer that can be used",
+            "Add tokenizer.json to its folder, or use another file"};
+}
+
+// Templates that know no system role get its words at the head of the first question.
+std::vector<ChatMessage> for_template(const ChatTemplate& chat_template,
+                                      std::vector<ChatMessage> messages) {
+    if (chat_template.traits().system_role || messages.size() < 2 ||
+        messages.front().role != "system" || messages[1].role != "user") {
+        return messages;
+    }
+    messages[1].content = messages.front().content + "\n\n" + messages[1].content;
+    messages.erase(messages.begin());
+    return messages;
+}
+
+Result<std::vector<TokenId>> templated_ids(const LoadedModel& loaded,
+                                           const std::vector<ChatMessage>& messages,
+                                           bool enable_thinking, bool generation_prompt) {
+    const Tokenizer& tokenizer = *loaded.tokenizer;
+    ChatTemplate::Options options;
+    options.add_generation_prompt = generation_prompt;
+    options.enable_thinking = enable_thinking;
+    if (tokenizer.bos()) {
+        options.bos_token = tokenizer.bytes_of(*tokenizer.bos());
+    }
+    if (tokenizer.eos()) {
+        options.eos_token = tokenizer.bytes_of(*tokenizer.eos());
+    }
+    const std::vector<TextSpan> spans =
+        TRY(loaded.chat_template->render(for_template(*loaded.chat_template, messages), options));
+    std::vector<TokenId> ids = tokenizer.encode(spans);
+    // Many templates print the BOS token themselves; twice is a common fault.
+    if (tokenizer.adds_bos() && tokenizer.bos() && (ids.empty() || ids[0] != *tokenizer.bos())) {
+        ids.insert(ids.begin(), *tokenizer.bos());
+    }
+    return ids;
+}
+
+// Positions of a prompt where a later one may part from it: before the last question, and before
+// the header of the reply. Empty for raw prompts.
+std::vector<std::int64_t> turning_points(const LoadedModel& loaded, const GenerateRequest& request,
+                                         const std::vector<TokenId>& prompt) {
+    std::vector<std::int64_t> points;
+    if (request.raw) {
+        return points;
+    }
+    std::vector<ChatMessage> messages = request.messages;
+    for (int turn = 0; turn < 2 && !messages.empty(); ++turn) {
+        const auto shorter = templated_ids(loaded, messages, request.enable_thinking, false);
+        if (shorter.ok()) { // a template may refuse a talk that ends otherwise
+            const auto [mine, theirs] =
+                std::mismatch(prompt.begin(), prompt.end(), shorter->begin(), shorter->end());
+            points.push_back(mine - prompt.begin());
+        }
+        messages.pop_back();
+    }
+    return points;
+}
+
+// A reply that this sequence holds is taken over with its own ids: the tokenizer might cut its text
+// otherwise, and then all of it would have to be read again.
+std::vector<TokenId> with_held_replies(const LoadedModel& loaded, const Sequence& sequence,
+                                       std::vector<TokenId> prompt) {
+    const auto held = sequence.ids();
+    for (const HeldReply& reply : sequence.replies()) {
+        const auto first = static_cast<std::size_t>(reply.first);
+        if (prompt.size() <= first ||
+            !std::equal(held.begin(), held.begin() + reply.first, prompt.begin())) {
+            break; // parted before it
+        }
+        const std::vector<TokenId> cut = loaded.tokenizer->encode(reply.text, Specials::Plain);
+        const auto from = prompt.begin() + reply.first;
+        if (static_cast<std::size_t>(prompt.end() - from) < cut.size() ||
+            !std::equal(cut.begin(), cut.end(), from)) {
+            continue;
+        }
+        const auto rest = prompt.erase(from, from + static_cast<std::ptrdiff_t>(cut.size()));
+        prompt.insert(rest, held.begin() + reply.first, held.begin() + reply.first + reply.count);
+    }
+    return prompt;
+}
+
+// Prefills a prompt and decodes a reply; the parts share what they fill.
+class Reply {
+public:
+    Reply(const LoadedModel& loaded, Sequence& sequence, const GenerateRequest& request,
+          const GenerateSink& sink, std::stop_token stop)
+        : m_loaded(loaded)
+        , m_sequence(sequence)
+        , m_request(request)
+        , m_sink(sink)
+        , m_stop(std::move(stop))
+        , m_sampler(request.sampling)
+        , m_logits(static_cast<std::size_t>(loaded.model->spec().vocab)) {}
+
+    GenerateResult run() {
+        m_result.seed = m_sampler.seed();
+        if (auto made = make(); !made.ok()) {
+            m_result.reason = FinishReason::Failed;
+            m_result.error = made.error().text();
+        }
+        m_result.timings.generated_tokens = static_cast<std::int64_t>(m_result.ids.size());
+        m_result.state = m_sequence.state();
+        if (m_sink.state) {
+            m_sink.state(m_result.state);
+        }
+        return std::move(m_result);
+    }
+
+private:
+    Result<void> make() {
+        if (m_loaded.tokenizer == nullptr) {
+            return no_tokenizer();
+        }
+        std::vector<TokenId> prompt = TRY(prompt_ids(m_loaded, m_request));
+        std::vector<std::int64_t> points = turning_points(m_loaded, m_request, prompt);
+        if (!m_request.raw) {
+            const auto before = static_cast<std::int64_t>(prompt.size());
+            prompt = with_held_replies(m_loaded, m_sequence, std::move(prompt));
+            for (std::int64_t& point : points) { // all replies lie before them
+                point += static_cast<std::int64_t>(prompt.size()) - before;
+            }
+        }
+        m_result.timings.tokenise_ms = ms_since(m_begin);
+        m_result.timings.prompt_tokens = static_cast<std::int64_t>(prompt.size());
+        m_result.prompt_ids = prompt;
+        if (prompt.empty()) {
+            return Error{ErrorCode::InvalidArgument, "the prompt is empty", "Write something"};
+        }
+        if (static_cast<std::int64_t>(prompt.size()) >= m_sequence.context_limit()) {
+            return Error{ErrorCode::InvalidArgument,
+                         fmt::format("the prompt has {} tokens, the context holds {}",
+                                     prompt.size(), m_sequence.context_limit()),
+                         "Shorten it, start a new chat, or open the model with a longer context"};
+        }
+        TRY(reuse(prompt));
+        if (!TRY(prefill(prompt, points))) {
+            m_result.reason = FinishReason::Stopped;
+            return {};
+        }
+        for (const TokenId id : prompt) {
+            m_sampler.accept(id);
+        }
+        return decode();
+    }
+
+    // Keeps what the sequence holds of the prompt, and says why more was not kept.
+    Result<void> reuse(const std::vector<TokenId>& prompt) {
+        const auto begin = Clock::now();
+        const auto held = m_sequence.ids();
+        const auto [mine, theirs] =
+            std::mismatch(held.begin(), held.end(), prompt.begin(), prompt.end());
+        // The last token is always read: its logits begin the reply.
+        const std::int64_t same =
+            std::min(mine - held.begin(), static_cast<std::ptrdiff_t>(prompt.size()) - 1);
+        const std::int64_t kept = TRY(m_sequence.restore(same));
+        if (kept < same) {
+            m_result.reuse_note = fmt::format(
+                "{} tokens that had not changed were read again: the text differs from token {} "
+                "on, and linear layers can only go back to a saved state; the nearest was at "
+                "token {}",
+                same - kept, same, kept);
+        }
+        m_result.timings.reused_tokens = kept;
+        m_result.timings.restore_ms = ms_since(begin);
+        return {};
+    }
+
+    // False when stopped.
+    Result<bool> prefill(const std::vector<TokenId>& prompt,
+                         const std::vector<std::int64_t>& points) {
+        const auto begin = Clock::now();
+        const auto total = static_cast<std::int64_t>(prompt.size());
+        const std::int64_t first = m_sequence.position();
+        m_sequence.snapshot(); // where this prompt parts from what was there
+        std::int64_t pass = kFirstPass;
+        while (m_sequence.position() < total) {
+            const std::int64_t at = m_sequence.position();
+            std::int64_t end = std::min(total, at + pass);
+            for (const std::int64_t point : points) {
+                if (point > at && point < end) {
+                    end = point;
+                }
+            }
+            const auto wanted = end == total ? Model::Logits::Last : Model::Logits::None;
+            const auto pass_begin = Clock::now();
+            TRY(m_loaded.model->forward(
+                m_sequence,
+                std::span(prompt).subspan(static_cast<std::size_t>(at),
+                                          static_cast<std::size_t>(end - at)),
+                wanted, View<float, 2>(m_logits.data(), {1, vocab()}), nullptr, m_stop));
+            if (m_stop.stop_requested()) {
+                return false;
+            }
+            const double took = ms_since(pass_begin);
+            pass = std::clamp(static_cast<std::int64_t>(static_cast<double>(end - at) * kPassMs /
+                                                        std::max(took, 0.01)),
+                              kFirstPass / 8, kMostPass);
+            if (std::find(points.begin(), points.end(), end) != points.end()) {
+                m_sequence.snapshot();
+            }
+            m_result.timings.prefilled_tokens = end - first;
+            m_result.timings.prefill_ms = ms_since(begin);
+            if (m_sink.prefill) {
+                m_sink.prefill({end - first, total - first, ms_since(m_begin)});
+            }
+            tell_state();
+        }
+        return true;
+    }
+
+    Result<void> decode() {
+        Detokenizer detokenizer(*m_loaded.tokenizer, m_request.stop_strings);
+        ThinkingSplitter splitter(!m_request.raw && m_request.enable_thinking &&
+                                  m_loaded.chat_template->traits().opens_thinking);
+        const std::int64_t reply_begin = m_sequence.position();
+        const std::int64_t limit = m_request.max_tokens;
+        bool held_whole = false; // the sequence holds every token of the reply's text
+        while (true) {
+            const std::int32_t id = m_sampler.sample(m_logits);
+            m_sampler.accept(id);
+            m_result.ids.push_back(id);
+            if (m_result.ids.size() == 1) {
+                m_result.timings.ttft_ms = ms_since(m_begin);
+                m_decode_begin = Clock::now();
+            }
+            const bool ends = m_loaded.tokenizer->ends_reply(id);
+            const bool last = limit > 0 && static_cast<std::int64_t>(m_result.ids.size()) >= limit;
+            const bool full = m_sequence.position() >= m_sequence.context_limit();
+            std::string text = ends ? std::string() : detokenizer.push(id);
+            const bool over = ends || detokenizer.stopped() || last || full;
+            if (over) {
+                text += detokenizer.flush();
+            }
+            tell_token(id, splitter.push(text), splitter.thinking());
+            if (over) {
+                m_result.reason = ends                    ? FinishReason::EndToken
+                                  : detokenizer.stopped() ? FinishReason::StopString
+                                  : last                  ? FinishReason::TokenLimit
+                                                          : FinishReason::ContextFull;
+                held_whole = ends;
+                break;
+            }
+            if (m_stop.stop_requested()) {
+                m_result.reason = FinishReason::Stopped;
+                break;
+            }
+            TRY(m_loaded.model->forward(m_sequence, {&id, 1}, Model::Logits::Last,
+                                        View<float, 2>(m_logits.data(), {1, vocab()}), nullptr,
+                                        m_stop));
+            if (m_stop.stop_requested()) {
+                m_result.reason = FinishReason::Stopped;
+                break;
+            }
+            m_result.timings.decode_ms = ms_since(m_decode_begin);
+            tell_state();
+        }
+        const ThinkingSplitter::Piece rest = splitter.flush();
+        if (!rest.text.empty() || !rest.thinking.empty()) {
+            tell_token(m_result.ids.back(), rest, splitter.thinking());
+        }
+        m_result.timings.decode_ms = ms_since(m_decode_begin);
+        if (held_whole && m_result.thinking.empty()) {
+            m_sequence.note_reply(reply_begin, m_result.text);
+        }
+        return {};
+    }
+
+    void tell_token(std::int32_t id, const ThinkingSplitter::Piece& piece, bool thinking) {
+        m_result.text += piece.text;
+        m_result.thinking += piece.thinking;
+        if (!m_sink.token) {
+            return;
+        }
+        const double elapsed = ms_since(m_begin);
+        const std::int64_t position = m_sequence.position();
+        if (!piece.thinking.empty()) {
+            m_sink.token({position, id, piece.thinking, true, elapsed});
+        }
+        // One event per token, even where it gave no text yet.
+        if (!piece.text.empty() || piece.thinking.empty()) {
+            m_sink.token({position, id, piece.text, piece.text.empty() && thinking, elapsed});
+        }
+    }
+
+    void tell_state() {
+        if (m_sink.state && ms_since(m_state_told) >= kStateEveryMs) {
+            m_state_told = Clock::now();
+            m_sink.state(m_sequence.state());
+        }
+    }
+
+    std::int64_t vocab() const { return m_loaded.model->spec().vocab; }
+
+    const LoadedModel& m_loaded;
+    Sequence& m_sequence;
+    const GenerateRequest& m_request;
+    const GenerateSink& m_sink;
+    std::stop_token m_stop;
+    Sampler m_sampler;
+    std::vector<float> m_logits; // (vocab)
+    GenerateResult m_result;
+    Clock::time_point m_begin = Clock::now();
+    Clock::time_point m_decode_begin = m_begin;
+    Clock::time_point m_state_told = m_begin;
+};
+
+} // namespace
+
+const char* to_string(FinishReason reason) {
+    switch (reason) {
+    case FinishReason::EndToken:
+        return "end token";
+    case FinishReason::StopString:
+        return "stop string";
+    case FinishReason::TokenLimit:
+        return "token limit";
+    case FinishReason::ContextFull:
+        return "context full";
+    case FinishReason::Stopped:
+        return "stopped";
+    case FinishReason::Failed:
+        return "failed";
+    }
+    return "unknown";
+}
+
+Result<std::vector<TokenId>> prompt_ids(const LoadedModel& loaded, const GenerateRequest& request) {
+    if (loaded.tokenizer == nullptr) {
+        return no_tokenizer();
+    }
+    if (request.raw) {
+        return loaded.tokenizer->encode(request.raw_prompt, Specials::Match, true);
+    }
+    return templated_ids(loaded, request.messages, request.enable_thinking, true);
+}
+
+GenerateResult generate(const LoadedModel& loaded, Sequence& sequence,
+                        const GenerateRequest& request, const GenerateSink& sink,
+                        std::stop_token stop) {
+    return Reply(loaded, sequence, request, sink, std::move(stop)).run();
+}
+
+} // namespace hs

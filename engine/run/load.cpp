@@ -1,0 +1,83 @@
+// Opening a model with what it needs to speak.
+
+#include "engine/core/log.h"
+#include "engine/run/generator.h"
+
+namespace hs {
+
+namespace {
+
+// The maker's sampling, where the checkpoint says any.
+Sampling recommended_sampling(const Checkpoint& checkpoint) {
+    Sampling sampling;
+    struct Names {
+        const char *temperature, *top_k, *top_p, *min_p, *repetition;
+    };
+    const bool gguf = checkpoint.container() == Container::Gguf;
+    const Names names =
+        gguf ? Names{"general.sampling.temp", "general.sampling.top_k", "general.sampling.top_p",
+                     "general.sampling.min_p", "general.sampling.penalty_repeat"}
+             : Names{"temperature", "top_k", "top_p", "min_p", "repetition_penalty"};
+    Json side = Json::object();
+    if (!gguf) {
+        if (const auto text = checkpoint.read_side_file("generation_config.json"); text.ok()) {
+            if (auto parsed = parse_json(*text); parsed.ok()) {
+                side = std::move(*parsed);
+            }
+        }
+    }
+    const Json& from = gguf ? checkpoint.metadata() : side;
+    const auto number = [&](const char* name, double absent, double least, double most) {
+        const auto value = json_number(from, name, absent);
+        return value.ok() && *value >= least && *value <= most ? *value : absent;
+    };
+    sampling.temperature = number(names.temperature, sampling.temperature, 0.0, 10.0);
+    sampling.top_k = static_cast<int>(number(names.top_k, sampling.top_k, 0, 1e6));
+    sampling.top_p = number(names.top_p, sampling.top_p, 0.0, 1.0);
+    sampling.min_p = number(names.min_p, sampling.min_p, 0.0, 1.0);
+    sampling.repetition_penalty = number(names.repetition, sampling.repetition_penalty, 0.01, 10.0);
+    return sampling;
+}
+
+} // namespace
+
+Result<std::optional<LoadedModel>> load_model(std::shared_ptr<Backend> backend,
+                                              const std::filesystem::path& path,
+                                              const LoadOptions& options) {
+    const auto u8 = path.u8string();
+    LoadedModel loaded;
+    loaded.source.assign(u8.begin(), u8.end());
+    Checkpoint checkpoint = TRY(Checkpoint::open(path));
+
+    // Logits and timings need neither words nor a template: a checkpoint without them still runs.
+    if (auto tokenizer = Tokenizer::open(checkpoint); tokenizer.ok()) {
+        loaded.tokenizer = std::make_shared<const Tokenizer>(std::move(*tokenizer));
+    } else if (tokenizer.error().code != ErrorCode::NotFound) {
+        HS_LOG(Warning, "run", "{}: the tokenizer cannot be used: {}", loaded.source,
+               tokenizer.error().text());
+    }
+    if (auto own = ChatTemplate::open(checkpoint); own.ok()) {
+        loaded.chat_template = std::make_shared<const ChatTemplate>(std::move(*own));
+    } else {
+        if (own.error().code != ErrorCode::NotFound) {
+            HS_LOG(Warning, "run", "{}: the chat template cannot be used: {}", loaded.source,
+                   own.error().text());
+        }
+        loaded.chat_template = std::make_shared<const ChatTemplate>(ChatTemplate::chatml());
+        loaded.template_is_fallback = true;
+    }
+    loaded.recommended = recommended_sampling(checkpoint);
+
+    auto model = TRY(Model::load(std::move(backend), std::move(checkpoint), options));
+    if (!model) {
+        return std::optional<LoadedModel>();
+    }
+    loaded.model = std::move(*model);
+    return std::optional<LoadedModel>(std::move(loaded));
+}
+
+DType default_kv_dtype(const Model& model) {
+    return model.quantised() ? DType::F16 : DType::F32;
+}
+
+} // namespace hs
