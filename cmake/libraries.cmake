@@ -29,7 +29,8 @@ hs_library(pcre2 HEADER pcre2.h DEBIAN libpcre2-dev LIBRARIES pcre2-8
   DEFINITIONS PCRE2_CODE_UNIT_WIDTH=8 PCRE2_STATIC)
 hs_library(utf8proc HEADER utf8proc.h DEBIAN libutf8proc-dev LIBRARIES utf8proc
   DEFINITIONS UTF8PROC_STATIC)
-hs_library(highway HEADER hwy/highway.h DEBIAN libhwy-dev LIBRARIES hwy)
+# Headers only: kernels/cpu/instruction_sets.cpp stands in for the little that is compiled.
+hs_library(highway HEADER hwy/highway.h DEBIAN libhwy-dev)
 hs_library(sqlite HEADER sqlite3.h DEBIAN libsqlite3-dev LIBRARIES sqlite3)
 target_link_libraries(hs_lib_sqlite INTERFACE Threads::Threads ${CMAKE_DL_LIBS})
 hs_library(cli11 HEADER CLI/CLI.hpp DEBIAN libcli11-dev)
