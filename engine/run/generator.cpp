@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <fmt/format.h>
+#include <new>
 
 namespace hs {
 
@@ -14,11 +15,17 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A pass of a prompt is cut to about this long, so that progress moves and a stop is soon felt.
-constexpr double kPassMs = 200.0;
-constexpr std::int64_t kFirstPass = 64;
+// A pass of a prompt is cut to about this long, so that progress moves. Shorter ones cost speed: a
+// weight that is read once serves all tokens of a pass.
+constexpr double kPassMs = 1000.0;
+constexpr std::int64_t kFirstPass = 32;
 constexpr std::int64_t kMostPass = 512;
+// Longest work that a stop waits for. A longer pass is broken off between layers, which sends
+// recurrent layers back to a saved state; a shorter one is finished, and nothing is lost.
+constexpr double kStopMs = 100.0;
 constexpr double kStateEveryMs = 100.0;
+// Saved states closer together than this are not worth their memory.
+constexpr std::int64_t kNearTokens = 16;
 
 double ms_since(Clock::time_point begin) {
     return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
@@ -65,11 +72,13 @@ Result<std::vector<TokenId>> templated_ids(const LoadedModel& loaded,
 }
 
 // Positions of a prompt where a later one may part from it: before the last question, and before
-// the header of the reply. Empty for raw prompts.
+// the header of the reply.
 std::vector<std::int64_t> turning_points(const LoadedModel& loaded, const GenerateRequest& request,
                                          const std::vector<TokenId>& prompt) {
     std::vector<std::int64_t> points;
+    const auto last = static_cast<std::int64_t>(prompt.size()) - 1;
     if (request.raw) {
+        points.push_back(last);
         return points;
     }
     std::vector<ChatMessage> messages = request.messages;
@@ -81,6 +90,10 @@ std::vector<std::int64_t> turning_points(const LoadedModel& loaded, const Genera
             points.push_back(mine - prompt.begin());
         }
         messages.pop_back();
+    }
+    // To write a reply once more, the prompt's last token must be read again at least.
+    if (points.empty() || points.front() + kNearTokens < last) {
+        points.push_back(last);
     }
     return points;
 }
@@ -123,9 +136,14 @@ public:
 
     GenerateResult run() {
         m_result.seed = m_sampler.seed();
-        if (auto made = make(); !made.ok()) {
+        try {
+            if (auto made = make(); !made.ok()) {
+                m_result.reason = FinishReason::Failed;
+                m_result.error = made.error().text();
+            }
+        } catch (const std::bad_alloc&) {
             m_result.reason = FinishReason::Failed;
-            m_result.error = made.error().text();
+            m_result.error = "there is not enough memory for this reply";
         }
         m_result.timings.generated_tokens = static_cast<std::int64_t>(m_result.ids.size());
         m_result.state = m_sequence.state();
@@ -167,9 +185,9 @@ private:
             return {};
         }
         for (const TokenId id : prompt) {
-            m_sampler.accept(id);
+            m_sampler.read(id);
         }
-        return decode();
+        return decode(opens_thinking(prompt));
     }
 
     // Keeps what the sequence holds of the prompt, and says why more was not kept.
@@ -181,13 +199,19 @@ private:
         // The last token is always read: its logits begin the reply.
         const std::int64_t same =
             std::min(mine - held.begin(), static_cast<std::ptrdiff_t>(prompt.size()) - 1);
+        const auto held_tokens = static_cast<std::int64_t>(held.size());
         const std::int64_t kept = TRY(m_sequence.restore(same));
-        if (kept < same) {
+        if (same < held_tokens && same + kNearTokens < static_cast<std::int64_t>(prompt.size())) {
             m_result.reuse_note = fmt::format(
-                "{} tokens that had not changed were read again: the text differs from token {} "
-                "on, and linear layers can only go back to a saved state; the nearest was at "
-                "token {}",
-                same - kept, same, kept);
+                "from token {} on the text is not what was held: it was edited, or the template "
+                "leaves earlier thinking out",
+                same);
+        }
+        if (kept < same) {
+            m_result.reuse_note += fmt::format(
+                "{}{} tokens that had not changed were read again: linear layers can only go back "
+                "to a saved state, and the nearest was at token {}",
+                m_result.reuse_note.empty() ? "" : "; ", same - kept, kept);
         }
         m_result.timings.reused_tokens = kept;
         m_result.timings.restore_ms = ms_since(begin);
@@ -195,13 +219,17 @@ private:
     }
 
     // False when stopped.
-    Result<bool> prefill(const std::vector<TokenId>& prompt,
-                         const std::vector<std::int64_t>& points) {
+    Result<bool> prefill(const std::vector<TokenId>& prompt, std::vector<std::int64_t> points) {
         const auto begin = Clock::now();
         const auto total = static_cast<std::int64_t>(prompt.size());
         const std::int64_t first = m_sequence.position();
         m_sequence.snapshot(); // where this prompt parts from what was there
+        const std::int64_t header = points.empty() ? 0 : points.front();
+        std::erase_if(points, [&](std::int64_t point) {
+            return point != header && point > first && point <= first + kNearTokens;
+        });
         std::int64_t pass = kFirstPass;
+        double ms_per_token = 0; // not known yet
         while (m_sequence.position() < total) {
             const std::int64_t at = m_sequence.position();
             std::int64_t end = std::min(total, at + pass);
@@ -210,37 +238,64 @@ private:
                     end = point;
                 }
             }
+            const bool interruptible = ms_per_token * static_cast<double>(end - at) > kStopMs;
+            if (interruptible) {
+                m_sequence.snapshot_in_passing();
+            }
             const auto wanted = end == total ? Model::Logits::Last : Model::Logits::None;
             const auto pass_begin = Clock::now();
             TRY(m_loaded.model->forward(
                 m_sequence,
                 std::span(prompt).subspan(static_cast<std::size_t>(at),
                                           static_cast<std::size_t>(end - at)),
-                wanted, View<float, 2>(m_logits.data(), {1, vocab()}), nullptr, m_stop));
+                wanted, View<float, 2>(m_logits.data(), {1, vocab()}), nullptr,
+                interruptible || m_sequence.can_cut() ? m_stop : std::stop_token()));
+            m_result.timings.prefilled_tokens =
+                std::max<std::int64_t>(0, m_sequence.position() - first);
+            m_result.timings.prefill_ms = ms_since(begin);
             if (m_stop.stop_requested()) {
                 return false;
             }
-            const double took = ms_since(pass_begin);
-            pass = std::clamp(static_cast<std::int64_t>(static_cast<double>(end - at) * kPassMs /
-                                                        std::max(took, 0.01)),
-                              kFirstPass / 8, kMostPass);
+            ms_per_token = std::max(ms_since(pass_begin), 0.01) / static_cast<double>(end - at);
+            pass = std::clamp(static_cast<std::int64_t>(kPassMs / ms_per_token), kFirstPass / 8,
+                              kMostPass);
             if (std::find(points.begin(), points.end(), end) != points.end()) {
                 m_sequence.snapshot();
             }
-            m_result.timings.prefilled_tokens = end - first;
-            m_result.timings.prefill_ms = ms_since(begin);
             if (m_sink.prefill) {
                 m_sink.prefill({end - first, total - first, ms_since(m_begin)});
             }
             tell_state();
         }
+        m_sequence.forget_snapshot_in_passing();
         return true;
     }
 
-    Result<void> decode() {
+    // Whether the prompt ends inside a thinking block, as the header of some templates does.
+    bool opens_thinking(std::span<const TokenId> prompt) const {
+        const auto tail = prompt.last(std::min<std::size_t>(prompt.size(), 16));
+        std::string text;
+        for (const TokenId id : tail) {
+            text += m_loaded.tokenizer->bytes_of(id);
+        }
+        text.erase(text.find_last_not_of(" \r\n\t") + 1);
+        return text.ends_with("<think>");
+    }
+
+    // A tag that is a special token has no text of its own in a reply.
+    std::string text_of_tag(TokenId id) const {
+        for (const char* tag : {"<think>", "</think>"}) {
+            if (m_loaded.tokenizer->is_special(id) && m_loaded.tokenizer->find(tag) == id) {
+                return tag;
+            }
+        }
+        return {};
+    }
+
+    Result<void> decode(bool thinking) {
         Detokenizer detokenizer(*m_loaded.tokenizer, m_request.stop_strings);
-        ThinkingSplitter splitter(!m_request.raw && m_request.enable_thinking &&
-                                  m_loaded.chat_template->traits().opens_thinking);
+        ThinkingSplitter splitter(thinking);
+        double step_ms = 0;
         const std::int64_t reply_begin = m_sequence.position();
         const std::int64_t limit = m_request.max_tokens;
         bool held_whole = false; // the sequence holds every token of the reply's text
@@ -255,7 +310,7 @@ private:
             const bool ends = m_loaded.tokenizer->ends_reply(id);
             const bool last = limit > 0 && static_cast<std::int64_t>(m_result.ids.size()) >= limit;
             const bool full = m_sequence.position() >= m_sequence.context_limit();
-            std::string text = ends ? std::string() : detokenizer.push(id);
+            std::string text = ends ? std::string() : detokenizer.push(id) + text_of_tag(id);
             const bool over = ends || detokenizer.stopped() || last || full;
             if (over) {
                 text += detokenizer.flush();
@@ -273,9 +328,12 @@ private:
                 m_result.reason = FinishReason::Stopped;
                 break;
             }
-            TRY(m_loaded.model->forward(m_sequence, {&id, 1}, Model::Logits::Last,
-                                        View<float, 2>(m_logits.data(), {1, vocab()}), nullptr,
-                                        m_stop));
+            const auto step_begin = Clock::now();
+            TRY(m_loaded.model->forward(
+                m_sequence, {&id, 1}, Model::Logits::Last,
+                View<float, 2>(m_logits.data(), {1, vocab()}), nullptr,
+                step_ms > kStopMs || m_sequence.can_cut() ? m_stop : std::stop_token()));
+            step_ms = ms_since(step_begin);
             if (m_stop.stop_requested()) {
                 m_result.reason = FinishReason::Stopped;
                 break;

@@ -38,8 +38,8 @@ std::uint64_t fresh_seed() {
 struct Sampler::Impl {
     Sampling settings;
     std::uint64_t seed = 0;
-    std::uint64_t state = 0; // of the generator
-    std::unordered_map<std::int32_t, std::int64_t> seen;
+    std::uint64_t state = 0;                     // of the generator
+    std::unordered_map<std::int32_t, bool> seen; // true: written, not read alone
     std::vector<Candidate> candidates;
 
     // SplitMix64, in [0, 1); not a library's distribution, which would differ between libraries.
@@ -56,7 +56,7 @@ struct Sampler::Impl {
         if ((repetition <= 0 || repetition == 1.0f) && presence == 0.0f) {
             return;
         }
-        for (const auto& [id, count] : seen) {
+        for (const auto& [id, written] : seen) {
             if (id < 0 || static_cast<std::size_t>(id) >= logits.size()) {
                 continue;
             }
@@ -64,7 +64,7 @@ struct Sampler::Impl {
             if (repetition > 0 && repetition != 1.0f) {
                 logit = logit > 0 ? logit / repetition : logit * repetition;
             }
-            logit -= presence;
+            logit -= written ? presence : 0.0f;
         }
     }
 
@@ -159,7 +159,11 @@ std::int32_t Sampler::sample(std::span<float> logits) {
 }
 
 void Sampler::accept(std::int32_t id) {
-    ++m_impl->seen[id];
+    m_impl->seen[id] = true;
+}
+
+void Sampler::read(std::int32_t id) {
+    m_impl->seen.try_emplace(id, false);
 }
 
 std::uint64_t Sampler::seed() const {

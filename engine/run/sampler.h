@@ -16,8 +16,9 @@ public:
 
     // logits (vocab) are changed in place. Greedy takes the lowest id among equals.
     std::int32_t sample(std::span<float> logits);
-    // Tells the penalties what was read or written.
+    // Tells the penalties what was written; the repetition penalty also minds what was read.
     void accept(std::int32_t id);
+    void read(std::int32_t id);
     std::uint64_t seed() const; // the one in use
 
 private:

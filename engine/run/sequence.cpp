@@ -125,26 +125,45 @@ bool Sequence::can_cut() const {
     return m_impl->can_cut();
 }
 
-void Sequence::snapshot() {
-    std::vector<Impl::Snapshot>& all = m_impl->snapshots;
+void Sequence::Impl::snapshot(bool in_passing) {
     const std::int64_t at = position();
-    const bool there = std::any_of(all.begin(), all.end(),
-                                   [&](const Impl::Snapshot& s) { return s.position == at; });
-    if (there || at == 0 || can_cut()) {
+    const auto here = std::find_if(snapshots.begin(), snapshots.end(),
+                                   [&](const Snapshot& s) { return s.position == at; });
+    if (here != snapshots.end()) {
+        here->in_passing = here->in_passing && in_passing;
+        return;
+    }
+    if (at == 0 || can_cut()) {
         return; // nothing to save where every layer can be cut
     }
-    Impl::Snapshot snapshot;
-    snapshot.position = at;
-    for (const auto& layer : m_impl->layers) {
-        snapshot.images.push_back(layer->image());
-        snapshot.bytes += static_cast<std::int64_t>(snapshot.images.back().bytes.size());
+    Snapshot saved;
+    saved.position = at;
+    saved.in_passing = in_passing;
+    for (const auto& layer : layers) {
+        saved.images.push_back(layer->image());
+        saved.bytes += static_cast<std::int64_t>(saved.images.back().bytes.size());
     }
-    all.push_back(std::move(snapshot));
-    std::int64_t total = m_impl->snapshot_bytes();
-    while (total > m_impl->options.snapshot_budget_bytes && !all.empty()) {
-        total -= all.front().bytes;
-        all.erase(all.begin());
+    if (in_passing) {
+        std::erase_if(snapshots, [](const Snapshot& s) { return s.in_passing; });
     }
+    snapshots.push_back(std::move(saved));
+    std::int64_t total = snapshot_bytes();
+    while (total > options.snapshot_budget_bytes && !snapshots.empty()) {
+        total -= snapshots.front().bytes;
+        snapshots.erase(snapshots.begin());
+    }
+}
+
+void Sequence::snapshot() {
+    m_impl->snapshot(false);
+}
+
+void Sequence::snapshot_in_passing() {
+    m_impl->snapshot(true);
+}
+
+void Sequence::forget_snapshot_in_passing() {
+    std::erase_if(m_impl->snapshots, [](const Impl::Snapshot& s) { return s.in_passing; });
 }
 
 std::vector<std::int64_t> Sequence::snapshot_positions() const {

@@ -46,6 +46,9 @@ public:
 
     // Saves the state at the current position, unless one is there already.
     void snapshot();
+    // The same for as long as work may be broken off; replaces the one before of its kind.
+    void snapshot_in_passing();
+    void forget_snapshot_in_passing();
     // Positions that can be returned to exactly; every position when no layer is recurrent.
     std::vector<std::int64_t> snapshot_positions() const;
     std::int64_t snapshot_bytes() const;

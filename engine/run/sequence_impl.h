@@ -17,6 +17,7 @@ struct Sequence::Impl {
         std::int64_t position = 0;
         std::vector<StateImage> images; // one per layer
         std::int64_t bytes = 0;
+        bool in_passing = false;
     };
 
     Impl(std::shared_ptr<const Model> of, const SequenceOptions& with)
@@ -37,6 +38,7 @@ struct Sequence::Impl {
     std::int64_t position() const { return static_cast<std::int64_t>(ids.size()); }
     bool can_cut() const;
     std::int64_t snapshot_bytes() const;
+    void snapshot(bool in_passing);
     // Room for the residual stream, its normed copy and a mixer's output, (3, rows, hidden).
     Result<float*> room_for_activations(std::int64_t rows);
     // Brings every layer to the latest state at or before `position`, also when a pass broke off
