@@ -121,6 +121,7 @@ void Demonstration::start() {
                     fail(what + QLatin1Char('\n') + remedy);
                 }
             });
+    m_window->resize(1280, 860); // whatever screen the platform pretends to have
     m_window->show_page(MainWindow::PageId::Compare);
     m_window->compare()->set_experiment(experiment);
     m_window->compare()->start();

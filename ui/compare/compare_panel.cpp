@@ -296,6 +296,7 @@ QWidget* ComparePanel::make_results() {
     rows->setStretchFactor(0, 3);
     rows->setStretchFactor(1, 4);
     rows->setStretchFactor(2, 2);
+    rows->setSizes({200, 300, 190});
 
     auto* top = new QHBoxLayout;
     top->addWidget(heading(tr("Answers, side by side")), 1);
@@ -605,8 +606,8 @@ void ComparePanel::redraw_now() {
         }
         strip->set_full_scale(most);
         strip->set_entries(states[i].entries, states[i].context_tokens);
-        m_answers[i].title->setText(
-            arm.schedule.isEmpty() ? arm.label : tr("%1 — %2").arg(arm.label, arm.schedule));
+        m_answers[i].title->setText(arm.label);
+        m_answers[i].title->setToolTip(arm.schedule);
         if (!running() && m_answers[i].shown_run < 0 && !arm.runs.empty()) {
             m_answers[i].text->setPlainText(arm.runs.back().text);
         }

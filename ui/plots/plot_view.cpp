@@ -116,7 +116,10 @@ PlotView::PlotView(QWidget* parent)
     m_plot->axisRect()->setRangeDrag(Qt::Horizontal);
     m_plot->setNoAntialiasingOnDrag(true);
     m_plot->legend->setVisible(true);
-    m_plot->axisRect()->insetLayout()->setInsetAlignment(0, Qt::AlignTop | Qt::AlignLeft);
+    // Under the axes, so that it never covers what was measured.
+    m_plot->plotLayout()->addElement(1, 0, m_plot->legend);
+    m_plot->plotLayout()->setRowStretchFactor(1, 0.001);
+    m_plot->legend->setFillOrder(QCPLayoutGrid::foColumnsFirst);
     m_plot->setMinimumHeight(160);
     // The cursor has a buffer of its own, so that hovering does not redraw the data.
     m_plot->addLayer(QStringLiteral("cursor"), m_plot->layer(QStringLiteral("main")));
@@ -242,6 +245,7 @@ void PlotView::draw() {
     m_plot->xAxis->setLabel(m_content.x_title);
     m_plot->yAxis->setLabel(m_content.y_title + QStringLiteral(", ") + m_unit);
     m_plot->legend->setVisible(m_content.series.size() > 1);
+    m_plot->legend->setWrap(std::max(1, width() / 150));
     if (m_content.shape == PlotShape::Bars) {
         draw_bars(m_scale);
     } else {
@@ -256,7 +260,10 @@ void PlotView::draw() {
 }
 
 void PlotView::draw_lines(double scale) {
-    m_plot->xAxis->setTicker(QSharedPointer<QCPAxisTicker>::create());
+    const auto ticker = QSharedPointer<QCPAxisTickerFixed>::create(); // tokens are whole
+    ticker->setTickStep(1.0);
+    ticker->setScaleStrategy(QCPAxisTickerFixed::ssMultiples);
+    m_plot->xAxis->setTicker(ticker);
     for (const PlotSeries& series : m_content.series) {
         const QColor colour = arm_colour(series.style, palette());
         QVector<double> y = series.y;
@@ -272,7 +279,7 @@ void PlotView::draw_lines(double scale) {
                 high[i] /= scale;
             }
             QColor shade = colour;
-            shade.setAlpha(45);
+            shade.setAlpha(28);
             band_low = m_plot->addGraph();
             band_low->setPen(Qt::NoPen);
             band_low->setData(series.x, low, true);
