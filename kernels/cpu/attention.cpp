@@ -85,6 +85,16 @@ HWY_INLINE const std::byte* entry(const Attention& op, const std::byte* cache, s
     return cache + (slot * op.kv_heads + kv_head) * bytes;
 }
 
+// Entries of one head lie far apart, where no hardware prefetcher follows: they are asked for this
+// many keys before they are used.
+constexpr std::int64_t kAhead = 8;
+
+HWY_INLINE void ask_for(const std::byte* p, std::int64_t bytes) {
+    for (std::int64_t line = 0; line < bytes; line += 64) {
+        hwy::Prefetch(reinterpret_cast<const char*>(p) + line);
+    }
+}
+
 // --- few rows --------------------------------------------------------------------------------
 
 // kCount queries times one key.
@@ -193,10 +203,10 @@ HWY_INLINE void few(const Rows& rows, std::int64_t row, std::int64_t first_key,
             float s[4];
             const std::byte* k = entry(op, op.keys, rows.kv_head, base + key, key_bytes);
             values[key] = entry(op, op.values, rows.kv_head, base + key, value_bytes);
-            // Values of a tile are used after all its keys.
-            for (std::int64_t line = 0; line < value_bytes; line += 64) {
-                hwy::Prefetch(reinterpret_cast<const char*>(values[key]) + line);
-            }
+            ask_for(entry(op, op.keys, rows.kv_head, std::min(base + key + kAhead, last_key - 1),
+                          key_bytes),
+                    key_bytes);
+            ask_for(values[key], value_bytes); // used after all keys of the tile
             dots<Cache, kCount>(q, k, op.head_dim, s);
             for (int r = 0; r < kCount; ++r) {
                 const bool seen =
@@ -238,13 +248,17 @@ HWY_INLINE void widen(const Attention& op, const std::byte* cache, std::int64_t 
                       std::int64_t base, std::int64_t keys, std::int64_t dims, float* to) {
     const D d;
     const auto n = static_cast<std::int64_t>(hn::Lanes(d));
+    const std::int64_t bytes = dims * Cache::kBytes;
     for (std::int64_t key = 0; key < keys; ++key) {
-        const std::byte* from = entry(op, cache, kv_head, base + key, dims * Cache::kBytes);
+        ask_for(entry(op, cache, kv_head, base + std::min(key + kAhead, keys - 1), bytes), bytes);
+        const std::byte* from = entry(op, cache, kv_head, base + key, bytes);
         std::int64_t i = 0;
         for (; i + n <= dims; i += n) {
             hn::StoreU(Cache::load(from, i), d, to + key * dims + i);
         }
-        dequantise(Cache::kFormat, from + i * Cache::kBytes, to + key * dims + i, dims - i);
+        if (i < dims) {
+            dequantise(Cache::kFormat, from + i * Cache::kBytes, to + key * dims + i, dims - i);
+        }
     }
 }
 
@@ -412,15 +426,21 @@ void many(const Rows& rows, std::int64_t row, std::int64_t count, std::int64_t f
 
 template <class Cache>
 void attend(const Attention& op, std::int64_t kv_head, std::int64_t first, std::int64_t last,
-            std::int64_t first_key, std::int64_t last_key, float* most, float* sum, float* acc,
+            std::int64_t first_key, std::int64_t last_key, float* part, bool fresh,
             float* scratch) {
     const std::int64_t group = op.group_count;
     const Rows rows{op, kv_head, first, group};
     const std::int64_t count = (last - first) * group;
-    std::fill_n(most, kManyRows, kNone);
-    std::fill_n(sum, kManyRows, 0.0f);
-    std::fill_n(acc, kManyRows * op.value_dim, 0.0f);
-    if (count > kFewRows) {
+    const std::int64_t held = attention_part_rows(op);
+    float* most = part;
+    float* sum = most + held;
+    float* acc = sum + held;
+    if (fresh) {
+        std::fill_n(most, held, kNone);
+        std::fill_n(sum, held, 0.0f);
+        std::fill_n(acc, held * op.value_dim, 0.0f);
+    }
+    if (op.tokens * group > kFewRows) {
         many<Cache>(rows, 0, count, first_key, last_key, most, sum, acc, scratch);
         return;
     }
@@ -438,17 +458,17 @@ void attend(const Attention& op, std::int64_t kv_head, std::int64_t first, std::
 }
 
 void Attend(const Attention& op, std::int64_t kv_head, std::int64_t first, std::int64_t last,
-            std::int64_t first_key, std::int64_t last_key, float* most, float* sum, float* acc,
+            std::int64_t first_key, std::int64_t last_key, float* part, bool fresh,
             float* scratch) {
     switch (op.cache) {
     case Format::F32:
-        return attend<F32Cache>(op, kv_head, first, last, first_key, last_key, most, sum, acc,
+        return attend<F32Cache>(op, kv_head, first, last, first_key, last_key, part, fresh,
                                 scratch);
     case Format::F16:
-        return attend<F16Cache>(op, kv_head, first, last, first_key, last_key, most, sum, acc,
+        return attend<F16Cache>(op, kv_head, first, last, first_key, last_key, part, fresh,
                                 scratch);
     default:
-        return attend<BF16Cache>(op, kv_head, first, last, first_key, last_key, most, sum, acc,
+        return attend<BF16Cache>(op, kv_head, first, last, first_key, last_key, part, fresh,
                                  scratch);
     }
 }
@@ -465,8 +485,12 @@ std::int64_t attention_block_tokens(const Attention& op) {
     return std::max<std::int64_t>(1, kMostRows / op.group_count);
 }
 
+std::int64_t attention_part_rows(const Attention& op) {
+    return op.tokens * op.group_count <= kFewRows ? kFewRows : kMostRows;
+}
+
 std::int64_t attention_part_floats(const Attention& op) {
-    return kMostRows * (2 + op.value_dim);
+    return (attention_part_rows(op) * (2 + op.value_dim) + 15) / 16 * 16;
 }
 
 std::int64_t attention_scratch_floats(const Attention& op) {
@@ -474,16 +498,17 @@ std::int64_t attention_scratch_floats(const Attention& op) {
 }
 
 void attend(const Attention& op, std::int64_t kv_head, std::int64_t first, std::int64_t last,
-            std::int64_t first_key, std::int64_t last_key, float* part, float* scratch) {
+            std::int64_t first_key, std::int64_t last_key, float* part, bool fresh,
+            float* scratch) {
     HWY_DYNAMIC_DISPATCH(Attend)
-    (op, kv_head, first, last, first_key, last_key, part, part + kMostRows, part + 2 * kMostRows,
-     scratch);
+    (op, kv_head, first, last, first_key, last_key, part, fresh, scratch);
 }
 
 void merge_attention(const Attention& op, std::int64_t kv_head, std::int64_t first,
-                     std::int64_t last, const float* parts, std::int64_t count) {
+                     std::int64_t last, const float* parts, std::int64_t stride,
+                     std::int64_t count) {
     const std::int64_t group = op.group_count;
-    const std::int64_t stride = attention_part_floats(op);
+    const std::int64_t held = attention_part_rows(op);
     for (std::int64_t row = 0; row < (last - first) * group; ++row) {
         const std::int64_t head =
             kv_head * (op.query_heads / op.kv_heads) + op.group_first + row % group;
@@ -498,8 +523,8 @@ void merge_attention(const Attention& op, std::int64_t kv_head, std::int64_t fir
         for (std::int64_t p = 0; p < count; ++p) {
             const float* part = parts + p * stride;
             const float factor = std::exp(part[row] - most);
-            sum += factor * part[kMostRows + row];
-            multiply_add(out, factor, part + 2 * kMostRows + row * op.value_dim, op.value_dim);
+            sum += factor * part[held + row];
+            multiply_add(out, factor, part + 2 * held + row * op.value_dim, op.value_dim);
         }
         scale(out, 1.0f / sum, op.value_dim);
     }

@@ -148,18 +148,21 @@ struct Attention {
 constexpr std::int64_t kMostRows = 32;
 constexpr std::int64_t kFewRows = 8;
 std::int64_t attention_block_tokens(const Attention& op);
-// Floats of a part: for kMostRows rows the largest logit, the sum of exponentials and the sum of
-// weighted values, (kMostRows, value_dim).
+// A part: for each of its rows the largest logit, the sum of exponentials and the sum of weighted
+// values, (rows) + (rows) + (rows, value_dim).
+std::int64_t attention_part_rows(const Attention& op);
 std::int64_t attention_part_floats(const Attention& op);
 std::int64_t attention_scratch_floats(const Attention& op);
 
 // Queries [first, last), at most attention_block_tokens, of the heads that share one KV head, over
-// keys [first_key, last_key) as far as they are seen. part and scratch are 64-byte aligned.
+// keys [first_key, last_key) as far as they are seen. Adds to part, unless it is fresh. part and
+// scratch are 64-byte aligned.
 void attend(const Attention& op, std::int64_t kv_head, std::int64_t first, std::int64_t last,
-            std::int64_t first_key, std::int64_t last_key, float* part, float* scratch);
-// Joins `count` parts over disjoint keys, adds the sinks, and writes out.
+            std::int64_t first_key, std::int64_t last_key, float* part, bool fresh, float* scratch);
+// Joins `count` parts over disjoint keys, `stride` floats apart, adds the sinks, and writes out.
 void merge_attention(const Attention& op, std::int64_t kv_head, std::int64_t first,
-                     std::int64_t last, const float* parts, std::int64_t count);
+                     std::int64_t last, const float* parts, std::int64_t stride,
+                     std::int64_t count);
 
 // --- gated delta -------------------------------------------------------------------------------
 

@@ -110,7 +110,9 @@ HWY_INLINE void widen(const Matrix& m, std::int64_t row, float* to) {
     }
 }
 
-constexpr int kRows = 4;   // of weights, widened
+constexpr int kWide = 16;  // rows of weights that are widened together: few tokens' activations
+                           // stay in the first-level cache while they meet all of them
+constexpr int kRows = 4;   // of them at a time
 constexpr int kTokens = 3; // twelve sums, so that they and their inputs fit into sixteen registers
 
 // kRows rows of w (apart by cols) times `kCount` tokens.
@@ -172,20 +174,25 @@ HWY_INLINE void multiply_widened(const Matrix& m, std::int64_t first, std::int64
                                  const Activations& a, float* out, std::int64_t out_stride,
                                  const float* bias, std::byte* scratch, const Widen& widen_row) {
     auto* rows = reinterpret_cast<float*>(scratch);
-    for (std::int64_t r = first; r < last; r += kRows) {
-        const std::int64_t count = std::min<std::int64_t>(kRows, last - r);
-        for (std::int64_t i = 0; i < kRows; ++i) {
+    for (std::int64_t r = first; r < last; r += kWide) {
+        const std::int64_t count = std::min<std::int64_t>(kWide, last - r);
+        for (std::int64_t i = 0; i < (count + kRows - 1) / kRows * kRows; ++i) {
             widen_row(std::min(r + i, last - 1), rows + i * m.cols);
         }
-        const float* b = bias != nullptr ? bias + r : nullptr;
-        std::int64_t t = 0;
-        for (; a.tokens - t >= kTokens; t += kTokens) {
-            micro<kTokens>(rows, m.cols, a.x + t * a.stride, a.stride, count, b,
-                           out + t * out_stride + r, out_stride);
-        }
-        for (; t < a.tokens; ++t) {
-            micro<1>(rows, m.cols, a.x + t * a.stride, a.stride, count, b, out + t * out_stride + r,
-                     out_stride);
+        for (std::int64_t t = 0; t < a.tokens;) {
+            const std::int64_t tokens = a.tokens - t >= kTokens ? kTokens : 1;
+            const float* x = a.x + t * a.stride;
+            for (std::int64_t i = 0; i < count; i += kRows) {
+                const std::int64_t some = std::min<std::int64_t>(kRows, count - i);
+                const float* b = bias != nullptr ? bias + r + i : nullptr;
+                float* y = out + t * out_stride + r + i;
+                if (tokens == kTokens) {
+                    micro<kTokens>(rows + i * m.cols, m.cols, x, a.stride, some, b, y, out_stride);
+                } else {
+                    micro<1>(rows + i * m.cols, m.cols, x, a.stride, some, b, y, out_stride);
+                }
+            }
+            t += tokens;
         }
     }
 }
@@ -247,7 +254,7 @@ void matmul_plain(const Matrix& matrix, std::int64_t first, std::int64_t last,
 }
 
 std::int64_t matmul_plain_scratch_bytes(const Matrix& matrix) {
-    return 4 * matrix.cols * static_cast<std::int64_t>(sizeof(float));
+    return 16 * matrix.cols * static_cast<std::int64_t>(sizeof(float));
 }
 
 } // namespace hs::cpu

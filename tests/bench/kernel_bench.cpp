@@ -1,9 +1,10 @@
 // How fast the ops of the CPU backend are, against what the memory gives: products in decode
 // (one token, weights from memory) and prefill, attention, gated delta.
 //
-//   kernel_bench [--threads N] [--set NAME] [--quick]
+//   kernel_bench [--threads N] [--set NAME] [--only WHAT]
 
 #include "engine/backend/backend.h"
+#include "engine/core/thread_pool.h"
 #include "kernels/cpu/kernels.h"
 
 #include <algorithm>
@@ -23,15 +24,16 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Best of several runs in seconds: other programs only ever make a run slower.
-double best_of(int runs, const std::function<void()>& body) {
-    double best = 1e9;
+// Seconds of one run, the fastest tenth of many: other programs only ever make a run slower.
+double fast_run(int runs, const std::function<void(int run)>& body) {
+    std::vector<double> seconds;
     for (int i = 0; i < runs; ++i) {
         const auto begin = Clock::now();
-        body();
-        best = std::min(best, std::chrono::duration<double>(Clock::now() - begin).count());
+        body(i);
+        seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
     }
-    return best;
+    std::sort(seconds.begin(), seconds.end());
+    return seconds[static_cast<std::size_t>(runs / 10)];
 }
 
 std::vector<std::byte> random_bytes(std::size_t n) {
@@ -46,33 +48,29 @@ std::vector<std::byte> random_bytes(std::size_t n) {
 }
 
 // What plain summing reads from memory, all threads at once, in bytes per second.
-double read_bandwidth(int threads) {
-    const std::size_t bytes = std::size_t{512} << 20;
-    const std::vector<std::uint64_t> memory(bytes / 8, 1);
-    std::vector<std::uint64_t> sums(static_cast<std::size_t>(threads) * 8);
-    const double seconds = best_of(5, [&] {
-        std::vector<std::thread> workers;
-        for (int w = 0; w < threads; ++w) {
-            workers.emplace_back([&, w] {
-                const std::size_t part = memory.size() / static_cast<std::size_t>(threads);
-                const std::uint64_t* p = memory.data() + part * static_cast<std::size_t>(w);
-                std::uint64_t s[8] = {};
-                for (std::size_t i = 0; i + 8 <= part; i += 8) {
-                    __builtin_prefetch(p + i + 512);
-                    for (std::size_t j = 0; j < 8; ++j) {
-                        s[j] += p[i + j];
-                    }
-                }
-                for (std::size_t j = 0; j < 8; ++j) {
-                    sums[static_cast<std::size_t>(w) * 8 + j] = s[j];
-                }
-            });
-        }
-        for (std::thread& worker : workers) {
-            worker.join();
-        }
+double read_bandwidth(ThreadPool& pool, const std::vector<std::byte>& memory) {
+    constexpr std::int64_t kPiece = 4 << 20;
+    std::vector<std::uint64_t> sums(8192);
+    const auto pieces = static_cast<std::int64_t>(memory.size()) / kPiece;
+    const double seconds = fast_run(static_cast<int>(pieces), [&](int piece) {
+        const auto* base =
+            reinterpret_cast<const std::uint64_t*>(memory.data()) + piece * (kPiece / 8);
+        pool.for_range(kPiece / 8, kPiece / 64 / pool.threads(),
+                       [&](std::int64_t first, std::int64_t last, int worker) {
+                           const std::uint64_t* p = base + first;
+                           std::uint64_t s[8] = {};
+                           for (std::int64_t i = 0; i + 8 <= last - first; i += 8) {
+                               __builtin_prefetch(p + i + 512);
+                               for (std::int64_t j = 0; j < 8; ++j) {
+                                   s[j] += p[i + j];
+                               }
+                           }
+                           for (std::int64_t j = 0; j < 8; ++j) {
+                               sums[static_cast<std::size_t>(worker * 8 + j)] += s[j];
+                           }
+                       });
     });
-    return static_cast<double>(bytes) / seconds;
+    return static_cast<double>(kPiece) / seconds;
 }
 
 constexpr DType kTypes[] = {DType::Q8_0,  DType::Q4_K,  DType::Q6_K, DType::Q5_K,   DType::Q4_0,
@@ -80,49 +78,48 @@ constexpr DType kTypes[] = {DType::Q8_0,  DType::Q4_K,  DType::Q6_K, DType::Q5_K
                             DType::MXFP4, DType::Q2_K,  DType::Q3_K, DType::BF16,   DType::F16,
                             DType::F32,   DType::F8E4M3};
 
-void products(Backend& backend, double bandwidth, bool quick) {
+void products(Backend& backend, const std::vector<std::byte>& memory, double bandwidth,
+              const std::string& only) {
     const std::int64_t cols = 2048;
-    const std::size_t bytes = std::size_t{256} << 20;
-    const std::vector<std::byte> memory = random_bytes(bytes);
-    std::printf("\n%-8s %10s %8s %10s | GMAC/s of 1024 x 2048 with T tokens\n", "format", "decode",
+    std::printf("\n%-8s %10s %8s %10s | GMAC/s of 512 x 2048 with T tokens\n", "format", "decode",
                 "of read", "in cache");
     std::printf("%-8s %10s %8s %10s %8s %8s %8s %8s %8s\n", "", "GB/s", "%", "GB/s", "T=2", "T=4",
                 "T=16", "T=64", "T=256");
     const std::vector<float> x(static_cast<std::size_t>(cols) * 256, 0.5f);
+    std::vector<float> out(512 * 4096);
     for (DType dtype : kTypes) {
+        if (!only.empty() && only != to_string(dtype)) {
+            continue;
+        }
         const std::int64_t row = row_bytes(dtype, cols);
-        const std::int64_t rows = static_cast<std::int64_t>(bytes) / row;
+        const std::int64_t rows = static_cast<std::int64_t>(memory.size() - 4096) / row;
         Weight weight{.dtype = dtype,
                       .rows = rows,
                       .cols = cols,
                       .data = memory.data() + 1,
                       .row_stride_bytes = row};
-        std::vector<float> out(static_cast<std::size_t>(std::max<std::int64_t>(rows, 1024 * 256)));
-        // As in a model: matrices of a few MB, one after another.
-        const std::int64_t piece = 2048;
-        const double decode = best_of(quick ? 2 : 4, [&] {
-            for (std::int64_t r = 0; r + piece <= rows; r += piece) {
-                backend.matmul({x.data(), {1, cols}}, weight.slice_rows(r, piece),
-                               {out.data(), {1, piece}});
-            }
+        // As in a model: matrices of some MB, one after another.
+        const std::int64_t piece = (std::int64_t{4} << 20) / row / 16 * 16;
+        const double decode = fast_run(static_cast<int>(rows / piece), [&](int i) {
+            backend.matmul({x.data(), {1, cols}}, weight.slice_rows(i * piece, piece),
+                           {out.data(), {1, piece}});
         });
-        const double read = static_cast<double>(rows / piece * piece * row) / decode;
-        const Weight small = weight.slice_rows(0, 256);
-        const double cached = best_of(20, [&] {
-            for (int i = 0; i < 8; ++i) {
-                backend.matmul({x.data(), {1, cols}}, small, {out.data(), {1, 256}});
-            }
+        const double read = static_cast<double>(piece * row) / decode;
+        const Weight small = weight.slice_rows(0, 128);
+        const double cached = fast_run(50, [&](int) {
+            backend.matmul({x.data(), {1, cols}}, small, {out.data(), {1, 128}});
         });
         std::printf("%-8s %10.1f %8.0f %10.1f", to_string(dtype), read / 1e9,
-                    100 * read / bandwidth, 8 * static_cast<double>(256 * row) / cached / 1e9);
+                    100 * read / bandwidth, static_cast<double>(128 * row) / cached / 1e9);
         for (std::int64_t tokens : {2, 4, 16, 64, 256}) {
-            const Weight w = weight.slice_rows(0, 1024);
-            const double seconds = best_of(quick ? 2 : 5, [&] {
-                backend.matmul({x.data(), {tokens, cols}}, w, {out.data(), {tokens, 1024}});
+            const Weight w = weight.slice_rows(0, 512);
+            const double seconds = fast_run(static_cast<int>(1 + 1024 / tokens), [&](int) {
+                backend.matmul({x.data(), {tokens, cols}}, w, {out.data(), {tokens, 512}});
             });
-            std::printf(" %8.1f", static_cast<double>(tokens * 1024 * cols) / seconds / 1e9);
+            std::printf(" %8.1f", static_cast<double>(tokens * 512 * cols) / seconds / 1e9);
         }
         std::printf("\n");
+        std::fflush(stdout);
     }
 }
 
@@ -145,7 +142,7 @@ void attention(Backend& backend) {
         op.head_dim = op.value_head_dim = 128;
         op.scale = 0.09f;
         op.out = {out.data(), {tokens, 16, 128}};
-        const double seconds = best_of(3, [&] { backend.attention(op); });
+        const double seconds = fast_run(5, [&](int) { backend.attention(op); });
         const double products = 2.0 * 16 * 128 * static_cast<double>(tokens) *
                                 (static_cast<double>(length) - static_cast<double>(tokens) / 2);
         std::printf("  T %4lld, context %6lld: %9.3f ms, %6.1f GB/s of cache, %6.1f GMAC/s\n",
@@ -190,7 +187,7 @@ void gated_delta(Backend& backend) {
         op.conv_state = conv_state.data();
         op.state = state.data();
         op.out = {out.data(), {tokens, 2048}};
-        const double seconds = best_of(5, [&] { backend.gated_delta(op); });
+        const double seconds = fast_run(20, [&](int) { backend.gated_delta(op); });
         std::printf("  T %4lld: %8.3f ms, %7.2f us per token\n", static_cast<long long>(tokens),
                     seconds * 1e3, seconds * 1e6 / static_cast<double>(tokens));
     }
@@ -199,12 +196,12 @@ void gated_delta(Backend& backend) {
 void small_ops(Backend& backend) {
     std::vector<float> x(4096, 0.5f);
     std::vector<float> w(1024, 1.0f);
-    const double norm = best_of(20, [&] {
+    const double norm = fast_run(50, [&](int) {
         for (int i = 0; i < 100; ++i) {
             backend.rms_norm({x.data(), {1, 1024}}, w, 1e-6f, {x.data(), {1, 1024}});
         }
     });
-    const double gate = best_of(20, [&] {
+    const double gate = fast_run(50, [&](int) {
         for (int i = 0; i < 100; ++i) {
             backend.swiglu({x.data(), {1, 3072}}, {x.data(), {1, 3072}}, {x.data(), {1, 3072}});
         }
@@ -215,7 +212,7 @@ void small_ops(Backend& backend) {
                       .cols = 32,
                       .data = memory.data(),
                       .row_stride_bytes = 34};
-    const double fork = best_of(20, [&] {
+    const double fork = fast_run(50, [&](int) {
         for (int i = 0; i < 100; ++i) {
             backend.matmul({x.data(), {1, 32}}, tiny, {x.data(), {1, 64}});
         }
@@ -229,28 +226,39 @@ void small_ops(Backend& backend) {
 
 int main(int argc, char** argv) {
     int threads = 0;
-    bool quick = false;
+    std::string only; // a weight format, "attention" or "delta"
     for (int i = 1; i < argc; ++i) {
         const std::string arg = argv[i];
         if (arg == "--threads" && i + 1 < argc) {
             threads = std::atoi(argv[++i]);
         } else if (arg == "--set" && i + 1 < argc) {
             cpu::use_instruction_set(argv[++i]);
-        } else if (arg == "--quick") {
-            quick = true;
+        } else if (arg == "--only" && i + 1 < argc) {
+            only = argv[++i];
         } else {
-            std::fprintf(stderr, "kernel_bench [--threads N] [--set NAME] [--quick]\n");
+            std::fprintf(stderr, "kernel_bench [--threads N] [--set NAME] [--only WHAT]\n");
             return 2;
         }
     }
     const auto backend = make_cpu_backend(threads);
-    const int used = threads > 0 ? threads : static_cast<int>(std::thread::hardware_concurrency());
-    const double bandwidth = read_bandwidth(used);
+    const std::vector<std::byte> memory = random_bytes(std::size_t{256} << 20);
+    double bandwidth = 0;
+    {
+        ThreadPool pool(threads);
+        bandwidth = read_bandwidth(pool, memory);
+    }
     std::printf("%s\nread bandwidth: %.1f GB/s\n", backend->device().name.c_str(), bandwidth / 1e9);
-    small_ops(*backend);
-    products(*backend, bandwidth, quick);
-    attention(*backend);
-    gated_delta(*backend);
-    std::printf("read bandwidth afterwards: %.1f GB/s\n", read_bandwidth(used) / 1e9);
+    if (only != "attention" && only != "delta") {
+        products(*backend, memory, bandwidth, only);
+    }
+    if (only.empty()) {
+        small_ops(*backend);
+    }
+    if (only.empty() || only == "attention") {
+        attention(*backend);
+    }
+    if (only.empty() || only == "delta") {
+        gated_delta(*backend);
+    }
     return 0;
 }

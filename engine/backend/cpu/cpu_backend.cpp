@@ -579,61 +579,84 @@ private:
         });
     }
 
+    // Few rows: every thread takes its part of the keys, and of a tile of keys all heads in turn,
+    // so that the cache is read from front to back.
+    void attend_few(const cpu::Attention& kernel, std::int64_t first_key) {
+        constexpr std::int64_t kLeastKeys = 64; // of a part: merging costs about 20 keys
+        constexpr std::int64_t kTileKeys = 64;
+        const std::int64_t keys = kernel.length - first_key;
+        const std::int64_t parts =
+            std::clamp<std::int64_t>(keys / kLeastKeys, 1, 4 * m_pool.threads());
+        const std::int64_t part_keys = (keys + parts - 1) / parts;
+        const std::int64_t floats = cpu::attention_part_floats(kernel);
+        float* memory = m_work.floats(parts * kernel.kv_heads * floats);
+        m_pool.for_range(parts, 1, [&](std::int64_t part, std::int64_t last_part, int) {
+            for (; part < last_part; ++part) {
+                const std::int64_t begin = first_key + part * part_keys;
+                const std::int64_t end = std::min(begin + part_keys, kernel.length);
+                // Also with no keys at all, which rounding up can leave to the last part.
+                for (std::int64_t tile = begin; tile == begin || tile < end; tile += kTileKeys) {
+                    for (std::int64_t h = 0; h < kernel.kv_heads; ++h) {
+                        cpu::attend(
+                            kernel, h, 0, kernel.tokens, tile, std::min(tile + kTileKeys, end),
+                            memory + (part * kernel.kv_heads + h) * floats, tile == begin, nullptr);
+                    }
+                }
+            }
+        });
+        for (std::int64_t h = 0; h < kernel.kv_heads; ++h) {
+            cpu::merge_attention(kernel, h, 0, kernel.tokens, memory + h * floats,
+                                 kernel.kv_heads * floats, parts);
+        }
+    }
+
     void attend_all(const cpu::Attention& kernel) {
-        // Blocks of tokens and KV heads are independent; where they are fewer than what keeps the
-        // threads busy, the keys of each are cut into parts as well.
-        constexpr std::int64_t kLeastKeys = 256; // of a part: merging costs about 20 keys
-        const std::int64_t tokens = cpu::attention_block_tokens(kernel);
-        const std::int64_t blocks = (kernel.tokens + tokens - 1) / tokens;
         const std::int64_t first_key =
             kernel.window > 0
                 ? std::max<std::int64_t>(0, kernel.length - kernel.tokens + 1 - kernel.window)
                 : 0;
+        if (kernel.tokens * kernel.group_count <= cpu::kFewRows) {
+            attend_few(kernel, first_key);
+            return;
+        }
+        // Blocks of tokens and KV heads are independent; where they are fewer than what keeps the
+        // threads busy, the keys of each are cut into parts as well.
+        constexpr std::int64_t kLeastKeys = 256; // of a part
+        const std::int64_t tokens = cpu::attention_block_tokens(kernel);
+        const std::int64_t blocks = (kernel.tokens + tokens - 1) / tokens;
         const std::int64_t keys = kernel.length - first_key;
-        const std::int64_t wanted = 4 * m_pool.threads();
+        const std::int64_t whole = blocks * kernel.kv_heads;
         const std::int64_t parts = std::clamp<std::int64_t>(
-            std::min((wanted + blocks * kernel.kv_heads - 1) / (blocks * kernel.kv_heads),
-                     keys / kLeastKeys),
-            1, 64);
+            std::min((4 * m_pool.threads() + whole - 1) / whole, keys / kLeastKeys), 1, 64);
         const std::int64_t part_keys = (keys + parts - 1) / parts;
-        const std::int64_t part_floats = (cpu::attention_part_floats(kernel) + 15) / 16 * 16;
-        const std::int64_t items = blocks * kernel.kv_heads * parts;
-        const std::int64_t scratch = cpu::attention_scratch_floats(kernel) + part_floats;
+        const std::int64_t floats = cpu::attention_part_floats(kernel);
+        const std::int64_t items = whole * parts;
+        const std::int64_t scratch = cpu::attention_scratch_floats(kernel) + floats;
         reserve_worker_scratch(scratch * static_cast<std::int64_t>(sizeof(float)));
-        float* memory = parts > 1 ? m_work.floats(items * part_floats) : nullptr;
+        float* memory = parts > 1 ? m_work.floats(items * floats) : nullptr;
         const auto block_of = [&](std::int64_t item) {
             // The last tokens first: they see the most keys.
             const std::int64_t block = blocks - 1 - item / parts / kernel.kv_heads;
             return std::pair{block * tokens, std::min((block + 1) * tokens, kernel.tokens)};
         };
-        const auto attend = [&](std::int64_t item, int worker) {
-            const std::int64_t kv_head = item / parts % kernel.kv_heads;
-            const std::int64_t begin = first_key + item % parts * part_keys;
-            const auto [first, last] = block_of(item);
-            float* part = parts > 1 ? memory + item * part_floats : worker_floats(worker);
-            cpu::attend(kernel, kv_head, first, last, begin,
-                        std::min(begin + part_keys, kernel.length), part,
-                        worker_floats(worker) + part_floats);
-            if (parts == 1) {
-                cpu::merge_attention(kernel, kv_head, first, last, part, 1);
-            }
-        };
-        // A short context is done before another thread has woken.
-        if (kernel.tokens == 1 && keys * kernel.query_heads * kernel.head_dim < 65536) {
-            for (std::int64_t item = 0; item < items; ++item) {
-                attend(item, 0);
-            }
-        } else {
-            m_pool.for_range(items, 1, [&](std::int64_t first, std::int64_t last, int worker) {
-                for (std::int64_t item = first; item < last; ++item) {
-                    attend(item, worker);
+        m_pool.for_range(items, 1, [&](std::int64_t item, std::int64_t last_item, int worker) {
+            for (; item < last_item; ++item) {
+                const std::int64_t kv_head = item / parts % kernel.kv_heads;
+                const std::int64_t begin = first_key + item % parts * part_keys;
+                const auto [first, last] = block_of(item);
+                float* part = parts > 1 ? memory + item * floats : worker_floats(worker);
+                cpu::attend(kernel, kv_head, first, last, begin,
+                            std::min(begin + part_keys, kernel.length), part, true,
+                            worker_floats(worker) + floats);
+                if (parts == 1) {
+                    cpu::merge_attention(kernel, kv_head, first, last, part, floats, 1);
                 }
-            });
-        }
+            }
+        });
         for (std::int64_t item = 0; parts > 1 && item < items; item += parts) {
             const auto [first, last] = block_of(item);
             cpu::merge_attention(kernel, item / parts % kernel.kv_heads, first, last,
-                                 memory + item * part_floats, parts);
+                                 memory + item * floats, floats, parts);
         }
     }
 
