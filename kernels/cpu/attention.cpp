@@ -85,9 +85,9 @@ HWY_INLINE const std::byte* entry(const Attention& op, const std::byte* cache, s
     return cache + (slot * op.kv_heads + kv_head) * bytes;
 }
 
-// Entries of one head lie far apart, where no hardware prefetcher follows: they are asked for this
-// many keys before they are used.
-constexpr std::int64_t kAhead = 8;
+// Entries of one head lie far apart, where no hardware prefetcher follows: they are asked for a
+// tile before they are used.
+constexpr std::int64_t kAhead = kKeys;
 
 HWY_INLINE void ask_for(const std::byte* p, std::int64_t bytes) {
     for (std::int64_t line = 0; line < bytes; line += 64) {
@@ -203,10 +203,9 @@ HWY_INLINE void few(const Rows& rows, std::int64_t row, std::int64_t first_key,
             float s[4];
             const std::byte* k = entry(op, op.keys, rows.kv_head, base + key, key_bytes);
             values[key] = entry(op, op.values, rows.kv_head, base + key, value_bytes);
-            ask_for(entry(op, op.keys, rows.kv_head, std::min(base + key + kAhead, last_key - 1),
-                          key_bytes),
-                    key_bytes);
-            ask_for(values[key], value_bytes); // used after all keys of the tile
+            const std::int64_t next = std::min(base + key + kAhead, op.length - 1);
+            ask_for(entry(op, op.keys, rows.kv_head, next, key_bytes), key_bytes);
+            ask_for(entry(op, op.values, rows.kv_head, next, value_bytes), value_bytes);
             dots<Cache, kCount>(q, k, op.head_dim, s);
             for (int r = 0; r < kCount; ++r) {
                 const bool seen =
@@ -250,7 +249,8 @@ HWY_INLINE void widen(const Attention& op, const std::byte* cache, std::int64_t 
     const auto n = static_cast<std::int64_t>(hn::Lanes(d));
     const std::int64_t bytes = dims * Cache::kBytes;
     for (std::int64_t key = 0; key < keys; ++key) {
-        ask_for(entry(op, cache, kv_head, base + std::min(key + kAhead, keys - 1), bytes), bytes);
+        ask_for(entry(op, cache, kv_head, std::min(base + key + kAhead, op.length - 1), bytes),
+                bytes);
         const std::byte* from = entry(op, cache, kv_head, base + key, bytes);
         std::int64_t i = 0;
         for (; i + n <= dims; i += n) {
