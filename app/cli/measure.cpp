@@ -285,8 +285,14 @@ Json compare_json(const Experiment& experiment, const RecordedExperiment& record
 
 std::string compare_text(const Experiment& experiment, const ExperimentResult& result) {
     const auto base = static_cast<std::size_t>(experiment.baseline);
-    std::string text = fmt::format("{:<24} {:>12} {:>12}  {}\n", "arm", "weights", "state",
-                                   "median (least–most) against the baseline");
+    const std::vector<std::int64_t>& depths = experiment.workload.depths;
+    std::string text;
+    if (!depths.empty()) {
+        text = fmt::format("figures after {} tokens of context\n",
+                           *std::max_element(depths.begin(), depths.end()));
+    }
+    text += fmt::format("{:<24} {:>12} {:>12}  {}\n", "arm", "weights", "state",
+                        "median (least–most) against the baseline");
     for (std::size_t i = 0; i < result.arms.size(); ++i) {
         const ArmSummary& arm = result.arms[i];
         const ArmSummary& baseline = result.arms[base];

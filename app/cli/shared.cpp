@@ -5,6 +5,7 @@
 #include "engine/lab/runner.h"
 
 #include <charconv>
+#include <chrono>
 #include <cstdio>
 #include <fmt/format.h>
 #include <fstream>
@@ -14,15 +15,17 @@ namespace hs::cli {
 
 namespace {
 
+// As often as an eye follows.
+constexpr auto kProgressEvery = std::chrono::milliseconds(100);
 constexpr std::size_t kLongestFile = std::size_t{256} << 20;
 
-// Progress is for a person who looks; in a log it would be noise. Asked for by the variable that
-// terminals set, since asking the system would need a call of its own on each.
+// Progress is for a person who looks; in a log it would be noise.
 bool stderr_is_watched() {
-    static const bool watched =
-        environment("TERM").value_or("dumb") != "dumb" && !environment("NO_PROGRESS");
+    static const bool watched = stderr_is_terminal();
     return watched;
 }
+
+bool g_progress_shown = false;
 
 } // namespace
 
@@ -186,14 +189,20 @@ void note(std::string_view line) {
 }
 
 void show_progress(std::string_view line) {
-    if (stderr_is_watched()) {
-        std::fprintf(stderr, "\r\033[K%.*s", static_cast<int>(line.size()), line.data());
-        std::fflush(stderr);
+    using Clock = std::chrono::steady_clock;
+    static Clock::time_point shown;
+    if (!stderr_is_watched() || Clock::now() - shown < kProgressEvery) {
+        return;
     }
+    shown = Clock::now();
+    g_progress_shown = true;
+    std::fprintf(stderr, "\r\033[K%.*s", static_cast<int>(line.size()), line.data());
+    std::fflush(stderr);
 }
 
 void clear_progress() {
-    if (stderr_is_watched()) {
+    if (g_progress_shown) {
+        g_progress_shown = false;
         std::fprintf(stderr, "\r\033[K");
         std::fflush(stderr);
     }

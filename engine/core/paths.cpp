@@ -7,7 +7,10 @@
 // clang-format off
 #include <windows.h>
 #include <shellapi.h> // needs the one above
+#include <io.h>
 // clang-format on
+#else
+#include <unistd.h>
 #endif
 
 namespace hs {
@@ -59,6 +62,10 @@ void use_utf8_terminal() {
     SetConsoleOutputCP(CP_UTF8);
 }
 
+bool stderr_is_terminal() {
+    return _isatty(2) != 0;
+}
+
 std::filesystem::path program_folder() {
     std::wstring buffer(32768, L'\0'); // the longest path Windows knows
     const DWORD length = GetModuleFileNameW(nullptr, buffer.data(), 32768);
@@ -88,6 +95,10 @@ std::vector<std::string> utf8_arguments(int argc, const char* const* argv) {
 }
 
 void use_utf8_terminal() {}
+
+bool stderr_is_terminal() {
+    return isatty(STDERR_FILENO) != 0;
+}
 
 std::filesystem::path program_folder() {
     std::error_code failed;

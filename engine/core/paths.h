@@ -28,6 +28,9 @@ std::vector<std::string> utf8_arguments(int argc, const char* const* argv);
 // Makes the terminal take UTF-8 where it would not (Windows).
 void use_utf8_terminal();
 
+// Whether a person sees what goes to stderr, or a file or another program.
+bool stderr_is_terminal();
+
 // The system's name and version, "Linux 6.1.0"; for the method block of a report.
 std::string system_name();
 

@@ -1,7 +1,6 @@
 #include "engine/lab/inspect.h"
 
 #include "engine/core/paths.h"
-#include "engine/files/checkpoint.h"
 #include "engine/lab/planner.h"
 #include "engine/lab/timed_run.h"
 #include "engine/lab/units.h"
@@ -78,8 +77,20 @@ std::string letters(const ModelSpec& spec) {
 
 } // namespace
 
+Result<Checkpoint> open_to_look(const std::filesystem::path& path) {
+    std::error_code failed;
+    for (std::filesystem::directory_iterator entry(path, failed), end; !failed && entry != end;
+         entry.increment(failed)) {
+        const std::filesystem::path extension = entry->path().extension();
+        if (extension == ".safetensors") {
+            return Checkpoint::open(path, Need::Tensors);
+        }
+    }
+    return Checkpoint::open(path, Need::HeaderOnly);
+}
+
 Result<ModelInspection> inspect_model(const std::filesystem::path& path, DType kv_dtype) {
-    const Checkpoint checkpoint = TRY(Checkpoint::open(path, Need::HeaderOnly));
+    const Checkpoint checkpoint = TRY(open_to_look(path));
     SpecAndTensors read = TRY(read_model(checkpoint).with_context(utf8_from_path(path)));
     ModelInspection seen;
     seen.architecture = checkpoint.architecture();

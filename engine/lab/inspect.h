@@ -4,6 +4,7 @@
 
 #include "engine/core/json.h"
 #include "engine/core/result.h"
+#include "engine/files/checkpoint.h"
 #include "engine/mixers/token_mixer.h"
 #include "engine/spec/model_spec.h"
 
@@ -38,6 +39,10 @@ struct ModelInspection {
     std::int64_t fixed_bytes = 0;
     std::int64_t break_even_tokens = 0; // see planner.h; 0: none
 };
+
+// A checkpoint opened for its header and, where its files are there, the tensors in them: a folder
+// with config.json alone will do. Files are mapped, not read.
+Result<Checkpoint> open_to_look(const std::filesystem::path& path);
 
 Result<ModelInspection> inspect_model(const std::filesystem::path& path, DType kv_dtype);
 

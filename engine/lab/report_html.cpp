@@ -30,6 +30,7 @@ table{border-collapse:collapse;font-size:.88rem;width:100%}
 th,td{text-align:left;vertical-align:top;padding:.4rem .8rem .4rem 0;border-bottom:1px solid
 var(--line)}
 th{font-weight:600}
+td.arm{min-width:9.5rem}
 td.n,th.n{font-variant-numeric:tabular-nums;white-space:nowrap}
 .ratio{display:block;color:var(--soft);font-size:.82rem}
 .ratio.differs{color:var(--ink);font-weight:600}
@@ -132,8 +133,8 @@ private:
         std::int64_t context = 0;
         double bytes = 0;
     };
-    static EndState end_state(const ReportArm& arm) {
-        const ReportRun* run = longest_run(arm);
+    static EndState end_state(const ReportArm& arm, std::optional<std::int64_t> depth = {}) {
+        const ReportRun* run = longest_run(arm, depth);
         if (run == nullptr) {
             return {};
         }
@@ -219,9 +220,9 @@ private:
                                   differs ? " differs" : "", comparison_text(comparison));
     }
 
-    std::string state_cell(const ReportArm& arm) const {
-        const EndState state = end_state(arm);
-        const EndState base = end_state(baseline());
+    std::string state_cell(const ReportArm& arm, std::int64_t depth) const {
+        const EndState state = end_state(arm, depth);
+        const EndState base = end_state(baseline(), depth);
         if (state.bytes <= 0) {
             return "<td class=\"n\">–</td>";
         }
@@ -244,12 +245,12 @@ private:
             const ReportArm& arm = m_experiment.arms[i];
             const int n = arm.figure_of(SampleKind::TtftMs, depth).n;
             html += fmt::format(
-                "<tr><td>{}<strong>{}</strong><span class=\"ratio\">{}</span></td>"
+                "<tr><td class=\"arm\">{}<strong>{}</strong><span class=\"ratio\">{}</span></td>"
                 "<td class=\"n\">{}</td>{}{}{}{}<td class=\"n\">{}</td></tr>\n",
                 series_sample(m_styles[i]), html_text(arm.row.label), html_text(arm.row.schedule),
                 arm.row.weight_bytes > 0 ? bytes_text(static_cast<double>(arm.row.weight_bytes))
                                          : "–",
-                state_cell(arm), figure_cell(arm, SampleKind::TtftMs, depth),
+                state_cell(arm, depth), figure_cell(arm, SampleKind::TtftMs, depth),
                 figure_cell(arm, SampleKind::PrefillTokensPerS, depth),
                 figure_cell(arm, SampleKind::DecodeTokensPerS, depth), n);
         }
@@ -297,11 +298,9 @@ private:
         for (std::size_t i = 0; i < m_experiment.arms.size(); ++i) {
             const ReportArm& arm = m_experiment.arms[i];
             PlotSeries s{.label = arm.row.label, .style = m_styles[i]};
-            if (const ReportRun* run = longest_run(arm)) {
-                for (const StatePoint& point : state_curve(*run)) {
-                    s.points.push_back({static_cast<double>(point.context_tokens), point.bytes,
-                                        point.bytes, point.bytes});
-                }
+            for (const StatePoint& point : state_curve(arm)) {
+                s.points.push_back({static_cast<double>(point.context_tokens), point.bytes,
+                                    point.bytes, point.bytes});
             }
             series.push_back(std::move(s));
         }

@@ -203,6 +203,22 @@ std::vector<StatePoint> state_curve(const ReportRun& run) {
     return curve;
 }
 
+std::vector<StatePoint> state_curve(const ReportArm& arm) {
+    std::map<std::int64_t, double> bytes;
+    for (const ReportRun& run : arm.runs) {
+        if (run.measured()) {
+            for (const StatePoint& point : state_curve(run)) {
+                bytes[point.context_tokens] = point.bytes;
+            }
+        }
+    }
+    std::vector<StatePoint> curve;
+    for (const auto& [context, value] : bytes) {
+        curve.push_back({context, value});
+    }
+    return curve;
+}
+
 std::vector<LayerState> state_by_layer(const ReportArm& arm, const ReportRun& run) {
     std::int64_t last = -1;
     for (const SampleRow& sample : run.samples) {
@@ -254,11 +270,11 @@ std::vector<LayerState> state_by_layer(const StateEvent& state) {
     return all;
 }
 
-const ReportRun* longest_run(const ReportArm& arm) {
+const ReportRun* longest_run(const ReportArm& arm, std::optional<std::int64_t> depth) {
     const ReportRun* longest = nullptr;
     std::int64_t most = -1;
     for (const ReportRun& run : arm.runs) {
-        if (!run.measured()) {
+        if (!run.measured() || (depth && run.row.depth != *depth)) {
             continue;
         }
         std::int64_t context = 0;

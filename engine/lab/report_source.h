@@ -76,6 +76,8 @@ struct StatePoint {
     double bytes = 0;
 };
 std::vector<StatePoint> state_curve(const ReportRun& run);
+// Of all measured runs together: what a context holds does not depend on the run.
+std::vector<StatePoint> state_curve(const ReportArm& arm);
 struct LayerState {
     int layer = 0;
     std::string kind; // of the layer, or of its state where the layer's is not known
@@ -83,7 +85,7 @@ struct LayerState {
 };
 std::vector<LayerState> state_by_layer(const ReportArm& arm, const ReportRun& run);
 std::vector<LayerState> state_by_layer(const StateEvent& state);
-// The measured run with the longest context; nullptr when there is none.
-const ReportRun* longest_run(const ReportArm& arm);
+// The measured run with the longest context, at one depth or at any; nullptr when there is none.
+const ReportRun* longest_run(const ReportArm& arm, std::optional<std::int64_t> depth = {});
 
 } // namespace hs

@@ -2,6 +2,7 @@
 
 #include "engine/backend/devices.h"
 #include "engine/core/memory.h"
+#include "engine/lab/inspect.h"
 #include "engine/lab/sha256.h"
 #include "engine/lab/timed_run.h"
 #include "engine/text/detokenizer.h"
@@ -354,8 +355,8 @@ private:
         std::set<std::filesystem::path> distinct;
         for (const Arm& arm : m_experiment.arms) {
             m_paths.push_back(TRY(resolve_model(arm.model)));
-            const Checkpoint header = TRY(Checkpoint::open(m_paths.back(), Need::HeaderOnly)
-                                              .with_context(fmt::format("arm \"{}\"", arm.label)));
+            const Checkpoint header = TRY(
+                open_to_look(m_paths.back()).with_context(fmt::format("arm \"{}\"", arm.label)));
             m_file_bytes.push_back(header.file_bytes());
             if (distinct.insert(m_paths.back()).second) {
                 bytes += header.file_bytes();
