@@ -116,7 +116,7 @@ std::vector<TokenId> with_held_replies(const LoadedModel& loaded, const Sequence
             continue;
         }
         const auto rest = prompt.erase(from, from + static_cast<std::ptrdiff_t>(cut.size()));
-        prompt.insert(rest, held.begin() + reply.first, held.begin() + reply.first + reply.count);
+        prompt.insert(rest, reply.ids.begin(), reply.ids.end());
     }
     return prompt;
 }
@@ -298,7 +298,6 @@ private:
         double step_ms = 0;
         const std::int64_t reply_begin = m_sequence.position();
         const std::int64_t limit = m_request.max_tokens;
-        bool held_whole = false; // the sequence holds every token of the reply's text
         while (true) {
             const std::int32_t id = m_sampler.sample(m_logits);
             m_sampler.accept(id);
@@ -321,7 +320,6 @@ private:
                                   : detokenizer.stopped() ? FinishReason::StopString
                                   : last                  ? FinishReason::TokenLimit
                                                           : FinishReason::ContextFull;
-                held_whole = ends;
                 break;
             }
             if (m_stop.stop_requested()) {
@@ -346,10 +344,22 @@ private:
             tell_token(m_result.ids.back(), rest, splitter.thinking());
         }
         m_result.timings.decode_ms = ms_since(m_decode_begin);
-        if (held_whole && m_result.thinking.empty()) {
-            m_sequence.note_reply(reply_begin, m_result.text);
-        }
+        note_reply(reply_begin);
         return {};
+    }
+
+    // What a template will show of thinking is its own affair, and a stop string is no part of the
+    // text: such replies are read again from their text.
+    void note_reply(std::int64_t begin) {
+        std::vector<std::int32_t> ids = m_result.ids;
+        if (m_result.reason == FinishReason::EndToken) {
+            ids.pop_back();
+        }
+        const std::int64_t end = begin + static_cast<std::int64_t>(ids.size());
+        if (!ids.empty() && m_result.reason != FinishReason::StopString &&
+            m_result.thinking.empty() && end <= m_sequence.position() + 1) {
+            m_sequence.note_reply({begin, std::move(ids), m_result.text});
+        }
     }
 
     void tell_token(std::int32_t id, const ThinkingSplitter::Piece& piece, bool thinking) {

@@ -58,7 +58,9 @@ Result<std::int64_t> Sequence::Impl::restore(std::int64_t wanted) {
     ids.resize(static_cast<std::size_t>(landed));
     // What comes next need not be what came then, and would overwrite the caches of later ones.
     std::erase_if(snapshots, [&](const Snapshot& s) { return s.position > landed; });
-    std::erase_if(replies, [&](const HeldReply& r) { return r.first + r.count > landed; });
+    std::erase_if(replies, [&](const HeldReply& r) {
+        return r.first + static_cast<std::int64_t>(r.ids.size()) > landed + 1;
+    });
     return landed;
 }
 
@@ -195,11 +197,10 @@ Result<std::int64_t> Sequence::keep_common_prefix(std::span<const std::int32_t> 
     return m_impl->restore(mine - held.begin());
 }
 
-void Sequence::note_reply(std::int64_t first, std::string text) {
-    const std::int64_t count = position() - first;
-    if (count > 0 && first >= 0) {
-        m_impl->replies.push_back({first, count, std::move(text)});
-    }
+void Sequence::note_reply(HeldReply reply) {
+    HS_ASSERT(reply.first >= 0 && !reply.ids.empty());
+    HS_ASSERT(reply.first + static_cast<std::int64_t>(reply.ids.size()) <= position() + 1);
+    m_impl->replies.push_back(std::move(reply));
 }
 
 const std::vector<HeldReply>& Sequence::replies() const {

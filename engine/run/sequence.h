@@ -24,10 +24,10 @@ struct SequenceOptions {
 };
 
 // A reply that was generated here: its text stands for these very ids, which need not be those the
-// tokenizer would choose for it.
+// tokenizer would choose for it. The last of them may not have been read.
 struct HeldReply {
     std::int64_t first = 0; // position of its first token
-    std::int64_t count = 0;
+    std::vector<std::int32_t> ids;
     std::string text;
 };
 
@@ -62,8 +62,8 @@ public:
     // common prefix with what it holds, and restores.
     Result<std::int64_t> keep_common_prefix(std::span<const std::int32_t> ids);
 
-    // Remembers that the tokens from `first` on are a reply with this text.
-    void note_reply(std::int64_t first, std::string text);
+    // Remembers a reply whose tokens it holds, all but the last at least.
+    void note_reply(HeldReply reply);
     const std::vector<HeldReply>& replies() const;
 
 private:
