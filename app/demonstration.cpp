@@ -100,8 +100,7 @@ void Demonstration::start() {
         fail(tr("The folder %1 cannot be made.").arg(m_folder));
         return;
     }
-    say(tr("Comparing %n model(s) with a recall prompt, off screen.", nullptr,
-           static_cast<int>(experiment.arms.size())));
+    say(tr("Comparing %1 models with a recall prompt, off screen.").arg(experiment.arms.size()));
     connect(m_host, &EngineHost::experiment_progress, this,
             [](RequestId, const ExperimentProgress& progress) {
                 say(QStringLiteral("  %1/%2  %3")

@@ -72,6 +72,7 @@ MainWindow::MainWindow(EngineHost& host, Settings& settings, QWidget* parent)
     setAcceptDrops(true);
     setMinimumSize(720, 480);
 
+    apply_look(); // before the first widget, so that each is made with its font
     m_chat = new ChatPanel(host);
     m_compare = new ComparePanel(host);
     m_inspect = new InspectPanel(host);
@@ -478,7 +479,7 @@ void MainWindow::connect_host() {
     connect(m_host, &EngineHost::reply_finished, this, &MainWindow::update_actions);
 }
 
-void MainWindow::apply_settings() {
+void MainWindow::apply_look() {
     const QString theme = m_settings->text("look/theme");
     const Theme wanted = theme == QLatin1String("dark")    ? Theme::Dark
                          : theme == QLatin1String("light") ? Theme::Light
@@ -491,6 +492,11 @@ void MainWindow::apply_settings() {
         applied = key;
         apply_theme(*qApp, wanted, m_settings->integer("look/text_percent") / 100.0);
     }
+}
+
+void MainWindow::apply_settings() {
+    apply_look();
+    const QString theme = m_settings->text("look/theme");
     if (m_theme_group) {
         for (QAction* const act : m_theme_group->actions()) {
             act->setChecked(act->data().toString() == theme);

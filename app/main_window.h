@@ -66,6 +66,7 @@ private:
                         std::function<void()> act);
     void connect_page(Page* page);
     void connect_host();
+    void apply_look();
     void apply_settings();
     void fill_model_menu();
     void change_text_size(int percent);

@@ -18,7 +18,7 @@ public:
     struct Script {
         std::vector<std::string> words = {"A cello ", "is a ",   "large ",
                                           "bowed ",   "string ", "instrument."};
-        std::vector<std::string> thinking;
+        std::vector<std::string> thinking = {};
         std::chrono::milliseconds per_word{2};
         std::chrono::milliseconds per_load_step{2};
         int load_steps = 10;
@@ -26,7 +26,7 @@ public:
         bool out_of_memory = false; // then generate throws bad_alloc
         bool fail_load = false;
         bool fail_experiment = false;
-        std::string reuse_note;
+        std::string reuse_note = {};
     };
 
     void set(Script script);

@@ -206,7 +206,7 @@ QString ChatModel::figures(const Node& node) const {
     if (t.decode_tokens_per_s() > 0) {
         parts << tr("decode %1").arg(rate_text(t.decode_tokens_per_s()));
     }
-    parts << tr("%n token(s)", nullptr, static_cast<int>(t.generated_tokens));
+    parts << tokens_phrase(t.generated_tokens);
     if (t.prompt_tokens > 0) {
         parts << tr("%1 reused, %2 read")
                      .arg(count_text(t.reused_tokens), count_text(t.prefilled_tokens));

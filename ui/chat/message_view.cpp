@@ -192,10 +192,9 @@ void MessageView::show_thinking() {
         return;
     }
     m_thinking_toggle->setIcon(icon(m_thinking_open ? "down" : "right"));
-    const QString count =
-        m_thinking_tokens > 0
-            ? tr("%n token(s)", nullptr, static_cast<int>(m_thinking_tokens))
-            : tr("%n character(s)", nullptr, static_cast<int>(m_thinking_text.size()));
+    const QString count = m_thinking_tokens > 0
+                              ? tokens_phrase(m_thinking_tokens)
+                              : tr("%1 characters").arg(count_text(m_thinking_text.size()));
     m_thinking_toggle->setText(tr("Thinking · %1").arg(count));
     m_thinking_toggle->setAccessibleName(m_thinking_open ? tr("Fold the thinking")
                                                          : tr("Show the thinking"));

@@ -22,7 +22,7 @@ namespace {
 
 constexpr double kGap = 3.0;
 constexpr double kLeastCell = 16.0;
-constexpr double kMostCell = 76.0;
+constexpr double kMostCell = 132.0;
 constexpr double kBox = 26.0;
 constexpr double kBytesFrom = 46.0; // cells at least this wide print their bytes
 constexpr double kLeastBytes = 1024.0;

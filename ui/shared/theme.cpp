@@ -15,7 +15,9 @@
 #include <cmath>
 
 // Resources of a static library have to be asked for, outside of any namespace.
-static void load_resources() { Q_INIT_RESOURCE(hybridscope); }
+static void load_resources() {
+    Q_INIT_RESOURCE(hybridscope);
+}
 
 namespace hs {
 
@@ -183,9 +185,13 @@ QToolButton::menu-indicator { image: none; }
 QToolButton[button_role="rail"] { padding: 6px 2px; border-radius: 8px; color: $muted; }
 QToolButton[button_role="rail"]:checked { color: $accent; font-weight: 600; }
 QToolButton[button_role="picker"] { background: $base; border: 1px solid $strong_border;
-  padding: 4px 10px; }
+  padding: 4px 26px 4px 10px; }
+QToolButton[button_role="picker"]::menu-indicator { image: url(:/icons/down-$mode.svg);
+  width: 10px; height: 10px; subcontrol-origin: padding; subcontrol-position: center right;
+  right: 9px; }
 QToolButton[button_role="picker"]:hover { background: $raised; }
-QToolButton[button_role="picker"]:focus { border: 2px solid $accent; padding: 3px 9px; }
+QToolButton[button_role="picker"]:focus { border: 2px solid $accent;
+  padding: 3px 25px 3px 9px; }
 QToolButton[button_role="strip"] { padding: 1px 6px; border-radius: 4px; color: $muted; }
 
 QLineEdit, QPlainTextEdit, QTextEdit, QSpinBox, QDoubleSpinBox, QComboBox {
@@ -243,7 +249,7 @@ QTableView::item, QTreeView::item { padding: 4px 8px; border: none; }
 QListView[list_role="plain"] { background: transparent; border: none; }
 QListView[list_role="plain"]:focus { border: none; }
 QHeaderView { background: $base; border: none; }
-QHeaderView::section { background: $base; color: $muted; border: none;
+QHeaderView::section { background: $base; color: $muted; border: none; text-align: left;
   border-bottom: 1px solid $border; padding: 6px 8px; font-weight: 600; }
 QTableCornerButton::section { background: $base; border: none; }
 

@@ -86,6 +86,10 @@ QString tokens_text(std::int64_t tokens) {
     return count_text(tokens);
 }
 
+QString tokens_phrase(std::int64_t tokens) {
+    return tokens == 1 ? Units::tr("1 token") : Units::tr("%1 tokens").arg(count_text(tokens));
+}
+
 QString duration_text(double ms) {
     if (ms < 0 || !std::isfinite(ms)) {
         return QStringLiteral("–");

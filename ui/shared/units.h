@@ -13,6 +13,7 @@ QString bytes_per_token_text(std::int64_t bytes);            // "64 KiB per toke
 QString count_text(std::int64_t count);                      // "32 768"
 QString short_count_text(std::int64_t count);                // "8.9 M", "1.2 B" for parameters
 QString tokens_text(std::int64_t tokens);                    // "512", "4k", "128k", "1M": 1k = 1024
+QString tokens_phrase(std::int64_t tokens);                  // "1 token", "312 tokens"
 QString duration_text(double ms);                            // "84 ms", "1.24 s", "2 min 5 s"
 QString rate_text(double tokens_per_s);                      // "41.2 tokens/s"
 QString ratio_text(double ratio);                            // "0.38×"
