@@ -249,26 +249,77 @@ private slots:
         ComparePanel panel(host);
         panel.resize(1200, 760);
         panel.show();
-        panel.choose_models({QStringLiteral("/models/a.gguf"), QStringLiteral("/models/b.gguf")});
+        QStringList models; // check() wants them there; the scripted engine reads none
+        for (const char* name : {"a.gguf", "b.gguf"}) {
+            models << QString::fromStdU16String(in(m_folder, name).u16string());
+            QFile file(models.last());
+            QVERIFY(file.open(QIODevice::WriteOnly));
+        }
+        panel.choose_models(models);
         auto* const list = panel.findChild<QListWidget*>(QStringLiteral("compare_models"));
         for (int i = 0; i < list->count(); ++i) { // the two alone
-            list->item(i)->setCheckState(
-                list->item(i)->toolTip().startsWith(QStringLiteral("/models/")) ? Qt::Checked
-                                                                                : Qt::Unchecked);
+            list->item(i)->setCheckState(models.contains(list->item(i)->toolTip()) ? Qt::Checked
+                                                                                   : Qt::Unchecked);
         }
-        QCOMPARE(panel.experiment().arms.size(), std::size_t{2});
-        QCOMPARE(panel.experiment(), [&] {
-            const Experiment said = panel.experiment();
-            panel.set_experiment(said);
-            return said;
-        }());
+        const Experiment said = panel.experiment();
+        QCOMPARE(said.arms.size(), std::size_t{2});
+        panel.set_experiment(said);
+        QCOMPARE(panel.experiment(), said);
 
         // One model alone is refused with a sentence.
+        auto* const status = panel.findChild<QLabel*>(QStringLiteral("compare_status"));
         list->item(list->count() - 1)->setCheckState(Qt::Unchecked);
         panel.start();
         QVERIFY(!panel.running());
-        QVERIFY(!panel.findChild<QLabel*>(QStringLiteral("compare_status"))->text().isEmpty());
+        QVERIFY(!status->text().isEmpty());
         list->item(list->count() - 1)->setCheckState(Qt::Checked);
+        // So is a context length that is no number.
+        auto* const depths = panel.findChild<QLineEdit*>(QStringLiteral("compare_depths"));
+        depths->setText(QStringLiteral("512, many"));
+        panel.start();
+        QVERIFY(!panel.running());
+        depths->clear();
+
+        QSignalSpy finished(&panel, &ComparePanel::finished);
+        panel.start();
+        QVERIFY(panel.running());
+        QTRY_COMPARE(finished.count(), 1);
+        QVERIFY(!panel.running());
+        QCOMPARE(panel.source().state, QStringLiteral("complete"));
+        for (const ArmSource& arm : panel.source().arms) {
+            QCOMPARE(arm.layers.size(), std::size_t{8});
+            QCOMPARE(arm.runs.size(), std::size_t{3});
+            for (const RunSource& run : arm.runs) {
+                QVERIFY(run.complete);
+                QCOMPARE(run.text, QStringLiteral("A cello is a large bowed string instrument."));
+            }
+        }
+        bool shown = false;
+        for (const QPlainTextEdit* answer : panel.findChildren<QPlainTextEdit*>()) {
+            shown = shown || answer->toPlainText() ==
+                                 QStringLiteral("A cello is a large bowed string instrument.");
+        }
+        QVERIFY(shown);
+
+        test::FakeEngine::Script slow;
+        slow.per_word = std::chrono::milliseconds(200);
+        engine.set(slow);
+        panel.start();
+        QTest::qWait(300);
+        QElapsedTimer felt;
+        felt.start();
+        panel.stop();
+        QTRY_VERIFY(!panel.running());
+        QVERIFY(felt.elapsed() < 1000);
+        QCOMPARE(panel.source().state, QStringLiteral("stopped"));
+
+        test::FakeEngine::Script failing;
+        failing.fail_experiment = true;
+        engine.set(failing);
+        QSignalSpy trouble(&panel, &Page::trouble);
+        panel.start();
+        QTRY_COMPARE(trouble.count(), 1);
+        QVERIFY(!panel.running());
     }
 
     void StoredComparisonReopensWithItsPlotsAndExports() {

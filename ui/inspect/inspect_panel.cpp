@@ -56,6 +56,8 @@ InspectPanel::InspectPanel(EngineHost& host, QWidget* parent)
     set_text_role(m_title, "title");
     set_text_role(m_facts, "muted");
     m_facts->setWordWrap(true);
+    m_title->setAccessibleName(tr("Model"));
+    m_facts->setAccessibleName(tr("About the model"));
     m_title->setTextInteractionFlags(Qt::TextSelectableByMouse);
     m_facts->setTextInteractionFlags(Qt::TextSelectableByMouse);
 

@@ -85,6 +85,7 @@ ReportDialog::ReportDialog(EngineHost& host, std::int64_t session, const QString
     m_path->setMinimumWidth(360);
     m_path->setAccessibleName(tr("File"));
     m_status->setWordWrap(true);
+    m_status->setAccessibleName(tr("What became of it"));
     m_status->setTextInteractionFlags(Qt::TextSelectableByMouse);
     m_open_after->setChecked(true);
 

@@ -58,6 +58,7 @@ SessionPanel::SessionPanel(EngineHost& host, QWidget* parent)
     m_stack->addWidget(m_table);
     m_stack->addWidget(m_empty);
     m_details->setWordWrap(true);
+    m_details->setAccessibleName(tr("About the session"));
     m_details->setTextInteractionFlags(Qt::TextSelectableByMouse);
 
     auto* buttons = new QHBoxLayout;
