@@ -5,11 +5,15 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <fstream>
 #include <mutex>
+#include <set>
+#include <string>
 #include <thread>
 #include <vector>
 
 #if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
@@ -26,6 +30,37 @@ void relax() {
 // About 50 us on current machines: longer than the gap between two ops of a decode step, short
 // enough that an idle program sleeps.
 constexpr int kSpins = 4000;
+
+// Two threads of one core share what a kernel uses up; a second one slows a decode step down.
+int physical_cores() {
+    const int logical = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+    int cores = 0;
+    std::set<std::string> siblings; // Linux says which logical processors are one core
+    for (int cpu = 0; cpu < 4096; ++cpu) {
+        std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) +
+                           "/topology/thread_siblings_list");
+        std::string line;
+        if (!std::getline(file, line)) {
+            break;
+        }
+        siblings.insert(line);
+    }
+    cores = static_cast<int>(siblings.size());
+#if defined(__x86_64__) || defined(__i386__)
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    if (cores == 0 && __get_cpuid_count(0x0B, 0, &eax, &ebx, &ecx, &edx) != 0) {
+        cores = logical / std::max(1, static_cast<int>(ebx & 0xFFFF)); // threads of a core
+    }
+#endif
+    // A container may be held to the time of fewer processors than it sees.
+    std::ifstream quota("/sys/fs/cgroup/cpu.max");
+    double allowed = 0;
+    double period = 0;
+    if (quota >> allowed >> period && period > 0) {
+        cores = std::min(cores > 0 ? cores : logical, static_cast<int>(allowed / period + 0.5));
+    }
+    return cores > 0 ? std::min(cores, logical) : logical;
+}
 
 } // namespace
 
@@ -73,8 +108,7 @@ struct ThreadPool::State {
 
 ThreadPool::ThreadPool(int threads)
     : m_state(std::make_unique<State>()) {
-    const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-    m_state->threads = threads > 0 ? threads : cores;
+    m_state->threads = threads > 0 ? threads : physical_cores();
     for (int worker = 1; worker < m_state->threads; ++worker) {
         m_state->workers.emplace_back([state = m_state.get(), worker] { state->work(worker); });
     }
