@@ -21,7 +21,8 @@ body{margin:0 auto;padding:2rem 1.25rem 4rem;max-width:60rem;background:var(--pa
 color:var(--ink);font:16px/1.5 system-ui,sans-serif}
 h1{font-size:1.7rem;line-height:1.2;margin:0 0 .2rem}
 h2{font-size:1.2rem;margin:2.4rem 0 .6rem}
-h3{font-size:1rem;margin:0 0 .4rem}
+h3{font-size:1rem;margin:1.4rem 0 .4rem}
+article h3{margin-top:0}
 p{margin:.4rem 0}
 .soft{color:var(--soft)}
 .small{font-size:.85rem}

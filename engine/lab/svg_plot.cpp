@@ -450,7 +450,7 @@ std::string layer_bars(const std::vector<LayerRow>& rows) {
         }
         svg += fmt::format("<text class=\"t\" text-anchor=\"end\" x=\"{}\" y=\"{:.1f}\">{} {}"
                            "</text>",
-                           label_width - 5, base - bar_height + 4, tick_text(most / unit.size),
+                           label_width - 5, base - bar_height + 4, number_text(most / unit.size),
                            unit.name);
         for (std::size_t i = 0; i < rows[r].layers.size(); ++i) {
             const LayerCell& layer = rows[r].layers[i];
