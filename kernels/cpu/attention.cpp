@@ -190,9 +190,14 @@ HWY_INLINE void few(const Rows& rows, std::int64_t row, std::int64_t first_key,
     const auto n = static_cast<std::int64_t>(hn::Lanes(d));
     const Attention& op = rows.op;
     const float* q[kCount];
+    std::int64_t seen_from[kCount];
+    std::int64_t seen_to[kCount];
     for (int r = 0; r < kCount; ++r) {
         q[r] = rows.query(row + r);
+        seen_from[r] = rows.begin(row + r);
+        seen_to[r] = rows.end(row + r);
     }
+    const V factor = hn::Set(d, op.scale);
     const std::int64_t key_bytes = op.head_dim * Cache::kBytes;
     const std::int64_t value_bytes = op.value_dim * Cache::kBytes;
     HWY_ALIGN float weights[4 * kKeys];
@@ -208,23 +213,33 @@ HWY_INLINE void few(const Rows& rows, std::int64_t row, std::int64_t first_key,
             ask_for(entry(op, op.values, rows.kv_head, next, value_bytes), value_bytes);
             dots<Cache, kCount>(q, k, op.head_dim, s);
             for (int r = 0; r < kCount; ++r) {
-                const bool seen =
-                    base + key >= rows.begin(row + r) && base + key < rows.end(row + r);
-                weights[r * kKeys + key] = seen ? s[r] * op.scale : kMasked;
+                weights[r * kKeys + key] = s[r];
             }
         }
+        const std::int64_t whole = (keys + n - 1) / n * n;
         float keep[4];
         for (int r = 0; r < kCount; ++r) {
             float* w = weights + r * kKeys;
-            std::fill(w + keys, w + kKeys, kMasked);
+            std::fill(w + keys, w + whole, 0.0f);
             V largest = hn::Set(d, most[r]);
-            for (std::int64_t key = 0; key < kKeys; key += n) {
+            for (std::int64_t key = 0; key < whole; key += n) {
+                hn::Store(hn::Mul(hn::Load(d, w + key), factor), d, w + key);
+            }
+            std::fill(w + keys, w + whole, kMasked);
+            if (base < seen_from[r] || base + keys > seen_to[r]) {
+                for (std::int64_t key = 0; key < keys; ++key) {
+                    if (base + key < seen_from[r] || base + key >= seen_to[r]) {
+                        w[key] = kMasked;
+                    }
+                }
+            }
+            for (std::int64_t key = 0; key < whole; key += n) {
                 largest = hn::Max(largest, hn::Load(d, w + key));
             }
             largest = hn::MaxOfLanes(d, largest);
             const float now = hn::GetLane(largest);
             V total = hn::Zero(d);
-            for (std::int64_t key = 0; key < kKeys; key += n) {
+            for (std::int64_t key = 0; key < whole; key += n) {
                 const V e = hn::Exp(d, hn::Sub(hn::Load(d, w + key), largest));
                 total = hn::Add(total, e);
                 hn::Store(e, d, w + key);
@@ -457,6 +472,22 @@ void attend(const Attention& op, std::int64_t kv_head, std::int64_t first, std::
     step([](auto&&... a) HWY_ATTR { few<Cache, 1>(a...); }, 1);
 }
 
+void ToF16(const float* x, std::byte* to, std::int64_t n) {
+    const D d;
+    const hn::Rebind<hwy::float16_t, D> half;
+    const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+    auto* out = reinterpret_cast<hwy::float16_t*>(to);
+    std::int64_t i = 0;
+    // Before AVX2 there is no instruction for it, and Highway's emulation does not round to even.
+    for (; HWY_TARGET <= HWY_AVX2 && i + lanes <= n; i += lanes) {
+        hn::StoreU(hn::DemoteTo(half, hn::LoadU(d, x + i)), half, out + i);
+    }
+    for (; i < n; ++i) {
+        const std::uint16_t h = to_f16(x[i]);
+        std::memcpy(to + 2 * i, &h, 2);
+    }
+}
+
 void Attend(const Attention& op, std::int64_t kv_head, std::int64_t first, std::int64_t last,
             std::int64_t first_key, std::int64_t last_key, float* part, bool fresh,
             float* scratch) {
@@ -480,6 +511,20 @@ HWY_AFTER_NAMESPACE();
 namespace hs::cpu {
 
 HWY_EXPORT(Attend);
+HWY_EXPORT(ToF16);
+
+void store_cache(const float* x, Format format, std::byte* to, std::int64_t n) {
+    if (format == Format::F32) {
+        std::memcpy(to, x, static_cast<std::size_t>(n) * sizeof(float));
+    } else if (format == Format::F16) {
+        HWY_DYNAMIC_DISPATCH(ToF16)(x, to, n);
+    } else {
+        for (std::int64_t i = 0; i < n; ++i) {
+            const std::uint16_t h = to_bf16(x[i]);
+            std::memcpy(to + 2 * i, &h, 2);
+        }
+    }
+}
 
 std::int64_t attention_block_tokens(const Attention& op) {
     return std::max<std::int64_t>(1, kMostRows / op.group_count);

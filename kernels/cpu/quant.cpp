@@ -323,15 +323,4 @@ void dequantise_row(const Matrix& matrix, std::int64_t row, float* to) {
     }
 }
 
-void store_cache(const float* x, Format format, std::byte* to, std::int64_t n) {
-    if (format == Format::F32) {
-        std::memcpy(to, x, static_cast<std::size_t>(n) * sizeof(float));
-        return;
-    }
-    for (std::int64_t i = 0; i < n; ++i) {
-        const std::uint16_t h = format == Format::F16 ? to_f16(x[i]) : to_bf16(x[i]);
-        std::memcpy(to + 2 * i, &h, 2);
-    }
-}
-
 } // namespace hs::cpu

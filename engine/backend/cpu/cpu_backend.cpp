@@ -582,7 +582,7 @@ private:
     // Few rows: every thread takes its part of the keys, and of a tile of keys all heads in turn,
     // so that the cache is read from front to back.
     void attend_few(const cpu::Attention& kernel, std::int64_t first_key) {
-        constexpr std::int64_t kLeastKeys = 64; // of a part: merging costs about 20 keys
+        constexpr std::int64_t kLeastKeys = 32; // of a part: merging costs about 10 keys
         constexpr std::int64_t kTileKeys = 64;
         const std::int64_t keys = kernel.length - first_key;
         const std::int64_t parts =
@@ -590,6 +590,8 @@ private:
         const std::int64_t part_keys = (keys + parts - 1) / parts;
         const std::int64_t floats = cpu::attention_part_floats(kernel);
         float* memory = m_work.floats(parts * kernel.kv_heads * floats);
+        // Keys are shared out, not heads: one head's entries lie KBs apart and fall on few sets of
+        // the caches.
         m_pool.for_range(parts, 1, [&](std::int64_t part, std::int64_t last_part, int) {
             for (; part < last_part; ++part) {
                 const std::int64_t begin = first_key + part * part_keys;

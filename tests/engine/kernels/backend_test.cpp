@@ -37,9 +37,10 @@ private slots:
         cpu::use_instruction_set("");
         QVERIFY(rows.ok());
         QVERIFY(rows->size() > 150);
-        const bool passed =
-            std::all_of(rows->begin(), rows->end(), [](const SelftestRow& r) { return r.passed; });
-        QVERIFY2(passed, selftest_table(*rows).c_str());
+        std::vector<SelftestRow> failed;
+        std::copy_if(rows->begin(), rows->end(), std::back_inserter(failed),
+                     [](const SelftestRow& r) { return !r.passed; });
+        QVERIFY2(failed.empty(), selftest_table(failed).c_str());
     }
 
     void AnAbsentDeviceSaysWhatToDo() {
