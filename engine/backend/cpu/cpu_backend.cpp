@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 
@@ -749,6 +750,15 @@ private:
 } // namespace
 
 std::unique_ptr<Backend> make_cpu_backend(int threads) {
+    // To measure what a lesser processor would do, or to get around a broken one: "AVX2", "SSE4".
+    static const bool asked = [] {
+        const char* set = std::getenv("HYBRIDSCOPE_INSTRUCTION_SET");
+        if (set != nullptr) {
+            cpu::use_instruction_set(set);
+        }
+        return set != nullptr;
+    }();
+    static_cast<void>(asked);
     return std::make_unique<CpuBackend>(threads);
 }
 
