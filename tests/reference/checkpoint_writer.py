@@ -88,17 +88,19 @@ def expected_of(model, tokens, vocab, seed):
 
 
 def write(folder, model, tokens, seed, safetensors_edit=None, write_gguf=True, gguf_options=None,
-          config_edit=None, save_options=None):
+          config_edit=None, save_options=None, dtype=torch.bfloat16):
     """Writes one checkpoint. Tries seeds until no greedy choice is a near tie."""
     folder = pathlib.Path(folder)
     (folder / "hf").mkdir(parents=True, exist_ok=True)
     config = model.config.get_text_config()
     while True:
-        save_rounded(fill(model, seed), folder / "hf", **(save_options or {}))
+        save_rounded(fill(model, seed), folder / "hf", dtype, **(save_options or {}))
         ids, logits, greedy, margin = expected_of(model.eval(), tokens, config.vocab_size, seed)
         if margin > 2e-3:
             break
         seed += 1000
+        for old in (folder / "hf").iterdir():
+            old.unlink()
     if safetensors_edit:
         path = folder / "hf" / "model.safetensors"
         save_file(safetensors_edit(load_file(path)), path, metadata={"format": "pt"})
@@ -226,8 +228,6 @@ def to_gguf(path, config, state, fused_in=False, fused_experts=False, recurrent_
         keep = tensor.dim() < 2 or "conv1d" in name or "ffn_gate_inp" in name
         if keep or matrix_type == "f32":
             w.add_tensor(name, tensor.numpy())
-        elif matrix_type == "f16":
-            w.add_tensor(name, tensor.half().numpy())
         else:
             halves = tensor.to(torch.bfloat16).view(torch.uint8).numpy()
             w.add_tensor(name, halves, raw_dtype=gguf.GGMLQuantizationType.BF16)
