@@ -538,6 +538,7 @@ private:
             {2, 4, 128, 128, 4, 1.0, HeadMap::Tiled, {1, 1, 37, 1}},
             {1, 3, 20, 24, 4, 2.0, HeadMap::Grouped, {2, 33, 1}},
             {3, 3, 64, 32, 3, 1.0, HeadMap::Tiled, {64, 6}},
+            {1, 2, 8, 16, 11, 1.0, HeadMap::Grouped, {5, 1, 20}},
         };
         for (const Case& c : cases) {
             const GatedDeltaSpec spec{c.key_heads,   c.value_heads, c.key_dim, c.value_dim,

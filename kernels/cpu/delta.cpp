@@ -137,15 +137,14 @@ void Recur(const GatedDelta& op, std::int64_t head, const float* conv, const flo
 // conv (tokens, channels) = sum over taps, for channels [first, last), before SiLU.
 //   window (conv_kernel - 1 + tokens rows) is read from state and qkv without being made
 void Convolve(const GatedDelta& op, std::int64_t first, std::int64_t last, float* conv) {
-    constexpr std::int64_t kMostTaps = 8;
     constexpr std::int64_t kChannels = 64;
     const std::int64_t taps = op.conv_kernel;
     const std::int64_t channels = op.channels();
     for (std::int64_t c = first; c < last; c += kChannels) {
         const std::int64_t count = std::min(kChannels, last - c);
         // Taps and past inputs with the channel innermost.
-        HWY_ALIGN float w[kMostTaps][kChannels] = {};
-        HWY_ALIGN float past[kMostTaps][kChannels] = {};
+        HWY_ALIGN float w[kMostTaps][kChannels];
+        HWY_ALIGN float past[kMostTaps][kChannels];
         for (std::int64_t i = 0; i < count; ++i) {
             for (std::int64_t j = 0; j < taps; ++j) {
                 w[j][i] = op.conv_weight[(c + i) * taps + j];

@@ -166,13 +166,15 @@ void merge_attention(const Attention& op, std::int64_t kv_head, std::int64_t fir
 
 // --- gated delta -------------------------------------------------------------------------------
 
+constexpr std::int64_t kMostTaps = 64; // of the convolution
+
 struct GatedDelta {
     std::int64_t tokens = 0;
     std::int64_t key_heads = 0;
     std::int64_t value_heads = 0;
     std::int64_t key_dim = 0;
     std::int64_t value_dim = 0;
-    std::int64_t conv_kernel = 4; // at most 8
+    std::int64_t conv_kernel = 4; // at most kMostTaps
     float beta_scale = 1.0f;
     bool tiled_heads = false; // key head of value head h: h mod key_heads, else h / (ratio)
     const float* qkv = nullptr;

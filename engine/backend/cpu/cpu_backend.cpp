@@ -421,7 +421,7 @@ public:
                                      .out_stride = op.out.stride[0],
                                      .decay_out = op.decay_out,
                                      .beta_out = op.beta_out};
-        HS_ASSERT(spec.conv_kernel >= 1 && spec.conv_kernel <= 8);
+        HS_ASSERT(spec.conv_kernel >= 1 && spec.conv_kernel <= cpu::kMostTaps);
         float* conv = m_work.floats(kernel.tokens * kernel.channels());
         const auto convolve = [&](std::int64_t first, std::int64_t last, int) {
             cpu::short_conv(kernel, first, last, conv);
