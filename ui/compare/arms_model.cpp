@@ -3,10 +3,20 @@
 #include "ui/shared/units.h"
 
 #include <QFont>
+#include <QLocale>
 
 #include <algorithm>
 
 namespace hs {
+
+namespace {
+
+// The unit stands in the column's head.
+QString figure_number(double value) {
+    return QLocale().toString(value, 'f', value >= 100 ? 0 : 1);
+}
+
+} // namespace
 
 ArmsModel::ArmsModel(QObject* parent)
     : QAbstractTableModel(parent) {}
@@ -63,7 +73,7 @@ QString ArmsModel::cell(const Row& row, int column) const {
         }
         QString text = print(value.median);
         if (value.n > 1) {
-            text = tr("%1 (%2 to %3)").arg(text, print(value.low), print(value.high));
+            text = tr("%1 (%2–%3)").arg(text, print(value.low), print(value.high));
         }
         if (base != nullptr && base != &row) {
             const QString ratio = against_baseline(value, base->*member);
@@ -79,11 +89,11 @@ QString ArmsModel::cell(const Row& row, int column) const {
     case Schedule:
         return row.schedule;
     case Ttft:
-        return shown(row.ttft_ms, &Row::ttft_ms, [](double v) { return duration_text(v); });
+        return shown(row.ttft_ms, &Row::ttft_ms, figure_number);
     case Prefill:
-        return shown(row.prefill, &Row::prefill, [](double v) { return rate_text(v); });
+        return shown(row.prefill, &Row::prefill, figure_number);
     case Decode:
-        return shown(row.decode, &Row::decode, [](double v) { return rate_text(v); });
+        return shown(row.decode, &Row::decode, figure_number);
     case State:
         return shown(row.state_bytes, &Row::state_bytes,
                      [](double v) { return bytes_text(static_cast<std::int64_t>(v)); });
@@ -131,11 +141,11 @@ QVariant ArmsModel::headerData(int section, Qt::Orientation orientation, int rol
     case Schedule:
         return tr("Layers");
     case Ttft:
-        return tr("First token");
+        return tr("First token, ms");
     case Prefill:
-        return tr("Prefill");
+        return tr("Prefill, tokens/s");
     case Decode:
-        return tr("Decode");
+        return tr("Decode, tokens/s");
     case State:
         return tr("State at the end");
     case Weights:

@@ -181,7 +181,7 @@ void InspectPanel::draw_growth() {
         1, m_summary.context_limit > 0 ? m_summary.context_limit : m_summary.spec.context_length);
     PlotContent content;
     content.x_title = tr("context, tokens");
-    content.y_title = tr("state of the sequence");
+    content.y_title = tr("state");
     content.unit = PlotUnit::Bytes;
     content.series.append(
         predicted(tr("this model, predicted"), 0, m_summary.spec, m_options, most));

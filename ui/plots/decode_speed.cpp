@@ -10,7 +10,7 @@ namespace hs {
 PlotContent token_time_plot(const PlotSource& source) {
     PlotContent content;
     content.x_title = QCoreApplication::translate("Plots", "context, tokens");
-    content.y_title = QCoreApplication::translate("Plots", "time per token, decode");
+    content.y_title = QCoreApplication::translate("Plots", "decode");
     content.unit = PlotUnit::Milliseconds;
     for (std::size_t i = 0; i < source.arms.size(); ++i) {
         content.series.append(median_series(source.arms[i].label, static_cast<int>(i),
@@ -23,7 +23,7 @@ PlotContent token_time_plot(const PlotSource& source) {
 
 PlotContent decode_speed_plot(const PlotSource& source) {
     PlotContent content = token_time_plot(source);
-    content.y_title = QCoreApplication::translate("Plots", "throughput, decode");
+    content.y_title = QCoreApplication::translate("Plots", "decode");
     content.unit = PlotUnit::TokensPerSecond;
     const auto per_second = [](QVector<double>& ms) {
         for (double& value : ms) {

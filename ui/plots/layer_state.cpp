@@ -28,7 +28,7 @@ std::pair<ArmSource, std::int64_t> layers_of_kind(const ArmSource& arm, MixerKin
 PlotContent layer_state_plot(const PlotSource& source) {
     PlotContent content;
     content.x_title = QCoreApplication::translate("Plots", "context, tokens");
-    content.y_title = QCoreApplication::translate("Plots", "state of one layer");
+    content.y_title = QCoreApplication::translate("Plots", "one layer");
     content.unit = PlotUnit::Bytes;
     for (std::size_t i = 0; i < source.arms.size(); ++i) {
         for (int k = 0; k <= static_cast<int>(kLastMixerKind); ++k) {
@@ -62,7 +62,7 @@ PlotContent state_by_layer_plot(const PlotSource& source) {
     PlotContent content;
     content.shape = PlotShape::Bars;
     content.x_title = QCoreApplication::translate("Plots", "layer");
-    content.y_title = QCoreApplication::translate("Plots", "state at the end of the run");
+    content.y_title = QCoreApplication::translate("Plots", "state");
     content.unit = PlotUnit::Bytes;
     std::size_t layers = 0;
     for (std::size_t i = 0; i < source.arms.size(); ++i) {

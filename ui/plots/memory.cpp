@@ -10,7 +10,7 @@ namespace hs {
 PlotContent memory_plot(const PlotSource& source) {
     PlotContent content;
     content.x_title = QCoreApplication::translate("Plots", "context, tokens");
-    content.y_title = QCoreApplication::translate("Plots", "resident memory of the process");
+    content.y_title = QCoreApplication::translate("Plots", "resident");
     content.unit = PlotUnit::Bytes;
     for (std::size_t i = 0; i < source.arms.size(); ++i) {
         content.series.append(

@@ -245,7 +245,7 @@ void PlotView::draw() {
     m_plot->xAxis->setLabel(m_content.x_title);
     m_plot->yAxis->setLabel(m_content.y_title + QStringLiteral(", ") + m_unit);
     m_plot->legend->setVisible(m_content.series.size() > 1);
-    m_plot->legend->setWrap(std::max(1, width() / 150));
+    m_plot->legend->setWrap(std::max(1, width() / 96));
     if (m_content.shape == PlotShape::Bars) {
         draw_bars(m_scale);
     } else {

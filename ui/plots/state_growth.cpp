@@ -9,7 +9,7 @@ namespace hs {
 PlotContent state_growth_plot(const PlotSource& source) {
     PlotContent content;
     content.x_title = QCoreApplication::translate("Plots", "context, tokens");
-    content.y_title = QCoreApplication::translate("Plots", "state of the sequence");
+    content.y_title = QCoreApplication::translate("Plots", "state");
     content.unit = PlotUnit::Bytes;
     for (std::size_t i = 0; i < source.arms.size(); ++i) {
         content.series.append(
