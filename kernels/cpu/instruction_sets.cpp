@@ -9,9 +9,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <initializer_list>
 #include <hwy/base.h>
 #include <hwy/targets.h>
+#include <initializer_list>
 
 #if HWY_ARCH_X86
 #include <cpuid.h>
