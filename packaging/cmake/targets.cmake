@@ -48,6 +48,7 @@ function(hs_test name)
 endfunction()
 
 # hs_fuzz(name SOURCES a_fuzz.cpp LINKS hs_files): a libFuzzer target over tests/fuzz/corpus/<name>.
+# All of them, and only what they need, are built by the target `fuzzers`.
 function(hs_fuzz name)
   cmake_parse_arguments(A "" "" "SOURCES;LINKS" ${ARGN})
   if(HS_FUZZ)
@@ -56,5 +57,9 @@ function(hs_fuzz name)
     target_link_libraries(${name} PRIVATE ${A_LINKS} hs_options)
     target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    if(NOT TARGET fuzzers)
+      add_custom_target(fuzzers)
+    endif()
+    add_dependencies(fuzzers ${name})
   endif()
 endfunction()
