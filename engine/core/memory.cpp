@@ -283,9 +283,11 @@ void GrowingMemory::shrink(std::size_t bytes) {
     const std::size_t kept = round_up(bytes, page_bytes());
     if (kept < m_committed) {
         // A fresh mapping in place: the pages go back, and come zeroed when committed again.
-        ::mmap(m_data + kept, m_committed - kept, PROT_NONE,
-               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-        m_committed = kept;
+        void* const fresh = ::mmap(m_data + kept, m_committed - kept, PROT_NONE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+        if (fresh != MAP_FAILED) { // else they stay, which costs memory and nothing more
+            m_committed = kept;
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
 #include <fstream>
 #include <mutex>
@@ -57,7 +58,8 @@ int physical_cores() {
     double allowed = 0;
     double period = 0;
     if (quota >> allowed >> period && period > 0) {
-        cores = std::min(cores > 0 ? cores : logical, static_cast<int>(allowed / period + 0.5));
+        cores =
+            std::min(cores > 0 ? cores : logical, static_cast<int>(std::lround(allowed / period)));
     }
     return cores > 0 ? std::min(cores, logical) : logical;
 }

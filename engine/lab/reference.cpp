@@ -52,8 +52,8 @@ Values rope(Inputs x, std::int64_t heads, std::int64_t head_dim, const RopeTable
     const std::int64_t pairs = table.dims / 2;
     for (std::int64_t row = 0; row < static_cast<std::int64_t>(x.size()) / head_dim; ++row) {
         for (std::int64_t i = 0; i < pairs; ++i) {
-            const float angle =
-                static_cast<float>(first + row / heads) * table.inverse_frequency[at(i)];
+            const std::int64_t position = first + row / heads;
+            const float angle = static_cast<float>(position) * table.inverse_frequency[at(i)];
             const double c = std::cos(double{angle}) * table.magnitude;
             const double s = std::sin(double{angle}) * table.magnitude;
             const bool half = table.layout == RopeLayout::HalfSplit;

@@ -159,8 +159,9 @@ private slots:
 
     void TheFirstMessageLoadsAModelWhenNoneIs() {
         m_window->chat()->set_first_model(QStringLiteral("fake"), QStringLiteral("Fake"));
+        const int before = m_fake.loads();
         ask(QStringLiteral("hello"));
-        QCOMPARE(m_fake.loads(), 1);
+        QCOMPARE(m_fake.loads(), before + 1);
         QCOMPARE(text(1), kAnswer);
     }
 
@@ -429,9 +430,10 @@ private slots:
         QVERIFY(file.open(QIODevice::WriteOnly));
         file.write("{}");
         file.close();
+        const int before = m_fake.loads();
         m_window->open_path(config);
         QCOMPARE(m_window->page(), MainWindow::PageId::Models);
-        QCOMPARE(m_fake.loads(), 0);
+        QCOMPARE(m_fake.loads(), before);
         const QString model_file = m_folder->filePath(QStringLiteral("my möde l.gguf"));
         QFile weights(model_file);
         QVERIFY(weights.open(QIODevice::WriteOnly));
