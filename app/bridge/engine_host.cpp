@@ -355,9 +355,11 @@ struct EngineHost::Worker {
         sink.token = [&, id](int arm, const TokenEvent& token) { buffer.add(id, arm, token); };
         sink.sample = [&, id](int arm, const Sample& sample) { buffer.add(id, arm, sample); };
         sink.run_ends = [&, id](const RunResult& run) {
+            buffer.end_run();
             post([this, id, run] {
                 host.flush_frame();
                 emit host.run_finished(id, run);
+                buffer.run_end_told();
             });
         };
         RecordedExperiment recorded =

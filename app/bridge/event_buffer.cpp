@@ -1,6 +1,7 @@
 #include "app/bridge/event_buffer.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace hs {
@@ -29,13 +30,14 @@ ReplyProgress& EventBuffer::reply(RequestId request, std::int64_t message) {
 }
 
 ExperimentFrame& EventBuffer::experiment(RequestId request) {
-    if (m_experiments.empty() || m_experiments.back().request != request) {
+    std::vector<ExperimentFrame>& latest = m_pieces.back();
+    if (latest.empty() || latest.back().request != request) {
         if (m_last.request != request) {
             m_last = {.request = request, .progress = {}, .news = {}};
         }
-        m_experiments.push_back(m_last);
+        latest.push_back(m_last);
     }
-    return m_experiments.back();
+    return latest.back();
 }
 
 ExperimentFrame::ArmNews& EventBuffer::news(RequestId request, int arm) {
@@ -112,10 +114,30 @@ std::vector<ReplyProgress> EventBuffer::take_replies() {
     return std::exchange(m_replies, {});
 }
 
+void EventBuffer::end_run() {
+    const std::lock_guard lock(m_mutex);
+    m_pieces.emplace_back();
+}
+
+void EventBuffer::run_end_told() {
+    std::unique_lock lock(m_mutex);
+    if (m_pieces.size() < 2) {
+        return;
+    }
+    // What nobody took goes first.
+    std::vector<ExperimentFrame> left = std::move(m_pieces.front());
+    m_pieces.pop_front();
+    std::vector<ExperimentFrame>& next = m_pieces.front();
+    next.insert(next.begin(), std::make_move_iterator(left.begin()),
+                std::make_move_iterator(left.end()));
+    if (!next.empty()) {
+        wake_once(lock);
+    }
+}
+
 std::vector<ExperimentFrame> EventBuffer::take_experiments() {
     const std::lock_guard lock(m_mutex);
-    std::vector<ExperimentFrame> taken = std::exchange(m_experiments, {});
-    return taken;
+    return std::exchange(m_pieces.front(), {});
 }
 
 } // namespace hs

@@ -5,6 +5,7 @@
 #include "app/bridge/chat_engine.h"
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <mutex>
 #include <vector>
@@ -51,9 +52,13 @@ public:
     void begin_run(RequestId request, int arm, int repeat, bool warm_up);
     void add(RequestId request, int arm, const TokenEvent& token);
     void add(RequestId request, int arm, const Sample& sample);
+    // What comes after a run's end is kept back until the window has been told of that end: the
+    // worker is ahead, and its next run may be of the same arm.
+    void end_run();
 
     // The window's side. announced() is called right before a frame is shown to listeners.
     void announced();
+    void run_end_told(); // once for each end_run(), in order
     std::vector<ReplyProgress> take_replies();
     std::vector<ExperimentFrame> take_experiments();
 
@@ -74,7 +79,8 @@ private:
     std::mutex m_mutex;
     bool m_woken = false;
     std::vector<ReplyProgress> m_replies;
-    std::vector<ExperimentFrame> m_experiments;
+    // Experiments' frames, cut at run ends; the window takes from the first piece alone.
+    std::deque<std::vector<ExperimentFrame>> m_pieces{1};
     std::vector<Run> m_runs; // the latest of each arm
     ExperimentFrame m_last;  // request and progress, repeated in frames that bring samples alone
 };

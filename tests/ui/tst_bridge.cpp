@@ -342,6 +342,40 @@ private slots:
         QVERIFY(!finished[0][2].value<ExperimentResult>().stopped);
     }
 
+    void NewsOfARunComeBeforeItsEndAndNeverWithTheNext() {
+        test::FakeEngine fake;
+        test::FakeEngine::Script script;
+        script.per_word = 1ms;
+        fake.set(script);
+        const auto host = host_with(fake);
+        Experiment experiment;
+        experiment.arms = {{.label = "a", .model = "fake"}};
+        experiment.repeats = 12;
+        std::string text;
+        int runs = 0;
+        const auto take = [&] {
+            for (const ExperimentFrame& frame : host->take_experiments()) {
+                for (const auto& news : frame.news) {
+                    QCOMPARE(news.repeat, runs);
+                    text += news.new_text;
+                }
+            }
+        };
+        connect(host.get(), &EngineHost::frame_ready, this, take);
+        connect(host.get(), &EngineHost::run_finished, this, [&](RequestId, const RunResult& run) {
+            take();
+            QCOMPARE(run.repeat, runs);
+            QCOMPARE(text, run.reply.text);
+            text.clear();
+            ++runs;
+            QTest::qSleep(40); // the worker gets ahead by runs
+        });
+        QSignalSpy finished(host.get(), &EngineHost::experiment_finished);
+        host->run_experiment(experiment);
+        QVERIFY(finished.wait(20000));
+        QCOMPARE(runs, 12);
+    }
+
     void AStoppedExperimentIsAResult() {
         test::FakeEngine fake;
         test::FakeEngine::Script script;
