@@ -150,8 +150,7 @@ Result<std::int64_t> json_int(const Json& object, std::string_view key) {
             return static_cast<std::int64_t>(value);
         }
     }
-    return wrong(ErrorCode::Corrupt, key,
-                 "expected an integer, found " + shown(*member));
+    return wrong(ErrorCode::Corrupt, key, "expected an integer, found " + shown(*member));
 }
 
 Result<double> json_number(const Json& object, std::string_view key) {
@@ -160,8 +159,7 @@ Result<double> json_number(const Json& object, std::string_view key) {
         return absent_error(key);
     }
     if (!member->is_number() || !std::isfinite(member->get<double>())) {
-        return wrong(ErrorCode::Corrupt, key,
-                     "expected a number, found " + shown(*member));
+        return wrong(ErrorCode::Corrupt, key, "expected a number, found " + shown(*member));
     }
     return member->get<double>();
 }
@@ -172,8 +170,7 @@ Result<bool> json_bool(const Json& object, std::string_view key) {
         return absent_error(key);
     }
     if (!member->is_boolean()) {
-        return wrong(ErrorCode::Corrupt, key,
-                     "expected true or false, found " + shown(*member));
+        return wrong(ErrorCode::Corrupt, key, "expected true or false, found " + shown(*member));
     }
     return member->get<bool>();
 }
@@ -184,8 +181,7 @@ Result<std::string> json_string(const Json& object, std::string_view key) {
         return absent_error(key);
     }
     if (!member->is_string()) {
-        return wrong(ErrorCode::Corrupt, key,
-                     "expected a text, found " + shown(*member));
+        return wrong(ErrorCode::Corrupt, key, "expected a text, found " + shown(*member));
     }
     return member->get<std::string>();
 }
