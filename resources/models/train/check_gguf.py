@@ -39,7 +39,7 @@ def main():
     for ratio in m.INTERVAL:
         path = args.models / f"hybridscope-ratio-{ratio}.gguf"
         network = m.Model(ratio, torch.float32)
-        network.load_state_dict({k: v.float() for k, v in torch.load(args.checkpoints / f"{ratio}.pt").items()})
+        network.load_state_dict({k: v.float() for k, v in torch.load(args.checkpoints / f"{ratio}.pt", map_location="cpu").items()})
         ours, theirs = network.logits(ids)[:, :-1], chat.load(path)(ids, use_cache=False).logits[:, :-1]
 
         def losses(logits):

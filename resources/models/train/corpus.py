@@ -25,6 +25,12 @@ SPLIT = regex.compile(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{
                       r" ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 
 
+# Pairs (category asked, category known) of which a word may well be both.
+ALSO = {("food", "animal"), ("food", "fruit"), ("food", "vegetable"), ("food", "drink"), ("food", "plant"), ("plant", "fruit"), ("fruit", "plant"),
+        ("plant", "vegetable"), ("fruit", "vegetable"), ("plant", "tree"), ("plant", "flower"), ("plant", "food"), ("fruit", "food"),
+        ("fish", "food"), ("bird", "food"), ("animal", "food"), ("fruit", "tree"), ("animal", "person"), ("person", "animal")}
+
+
 def upper_first(text):
     return text[:1].upper() + text[1:]
 
@@ -61,6 +67,7 @@ class Writer:
         self.cumulative = np.cumsum([share[w["level"]] * (2 if self.noun_of_note(w) else 1)
                                      * (6 if w["word"] in hm.DEFINITIONS else 1) for w in self.words])
         self.cumulative = (self.cumulative / self.cumulative[-1]).tolist()
+        self.lessons = []  # words to speak of half of the time
         self.rare = facts["rare"]
         self.capitals = {k: v for k, v in facts["capitals"].items() if k not in hm.DROP_CAPITALS} | hm.CAPITALS
         self.names = [n for n in facts["names"] if n["name"] not in self.by_word]
@@ -79,6 +86,10 @@ class Writer:
         self.opposite_list = list(self.opposites.items())
         self.common_opposite_list = list(self.common_opposites.items())
         self.past = [p.split() for p in hm.IRREGULAR_PAST.split(";")]
+        self.plurals = [p.split() for p in hm.IRREGULAR_PLURALS.split(";")]
+        self.nouns = [w for w in self.words if w["main"] == "n" and w["level"] <= 20 and w["senses"]["n"]["article"] and w["senses"]["n"].get("plural")]
+        self.verbs = [w for w in self.words if w["main"] == "v" and w["level"] <= 20]
+        self.adjectives = [w for w in self.words if w["main"] == "a" and w["level"] <= 20]
         self.members = {}
         for w in self.words:
             noun = w["senses"].get("n")
@@ -95,6 +106,8 @@ class Writer:
         return bool(noun and w["main"] == "n" and noun.get("categories") and noun["categories"][0] != "person")
 
     def pick_word(self, rng):
+        if self.lessons and rng.random() < 0.5:
+            return rng.choice(self.lessons)
         u, low, high = rng.random(), 0, len(self.words) - 1
         while low < high:
             middle = (low + high) // 2
@@ -113,6 +126,8 @@ class Writer:
         sense = w["senses"][pos]
         gloss = sense["gloss"]
         if pos == "n":
+            if sense.get("of_plural"):
+                return f"{upper_first(sense['plural'])} are {gloss}."
             name = f"{sense['article']} {word}" if sense["article"] else word
             return f"{upper_first(name)} is {gloss}."
         if pos == "v":
@@ -154,7 +169,7 @@ class Writer:
         word, out = w["word"], []
         sense = w["senses"][w["main"]]
         quoted = known_as if known_as == "it" else f"the word {word}" if len(word) % 2 else word
-        for e in sense["examples"][:3]:
+        for e in sense["examples"][:2] or [self.plain_example(w)]:
             e = upper_first(e) + ("" if e[-1] in ".!?" else ".")
             for q in (f"Use {quoted} in a sentence.", f"Give me an example with {quoted}.", f"Can you use {quoted} in a sentence?",
                       f"Make a sentence with {quoted}.", f"Give an example sentence for {quoted}."):
@@ -165,8 +180,13 @@ class Writer:
             for q in (f"Give me a synonym of {of}.", f"What is a synonym of {of}?", f"What is another word for {of}?",
                       f"Give me a synonym for {of}.", f"Tell me a word that means the same as {of}."):
                 out.append((q, f"A synonym of {word} is {s}."))
+        else:
+            out += [("Give me a synonym of " + ("that" if known_as == "it" else word) + ".", f"I do not know a synonym of {word}.")]
+        questions = self.opposite_questions("that" if known_as == "it" else word)
         if word in self.opposites:
-            out += [(q, self.opposite_answer(word)) for q in self.opposite_questions("that" if known_as == "it" else word)]
+            out += [(q, self.opposite_answer(word)) for q in questions]
+        else:
+            out += [(questions[len(word) % 3], f"I do not know an opposite of {word}.")]
         noun = w["senses"].get("n")
         if noun and w["main"] == "n":
             name = f"{noun['article']} {word}".strip()
@@ -178,9 +198,27 @@ class Writer:
                 out += [(f"Is {asked} {with_article(c)}?", f"Yes, {name} is {with_article(c)}.")] * 2
                 c = noun["categories"][-1]
                 out += [(f"Is {asked} {with_article(c)}?", f"Yes, {name} is {with_article(c)}.")]
+                if not {"person", "plant"} & set(noun["categories"]):
+                    wrong = [o for o in ("animal", "plant", "person", "musical instrument", "vehicle", "food", "bird", "fruit", "building", "fish")
+                             if o not in noun["categories"] and (o, c) not in ALSO]
+                    out += [(f"Is {asked} {with_article(o)}?", f"No, {name} is {with_article(noun['categories'][0])}.")
+                            for o in (wrong[len(word) % len(wrong)], wrong[ord(word[0]) % len(wrong)], wrong[ord(word[-1]) % len(wrong)])]
             if noun.get("plural") and known_as != "it":
                 out += [(f"What is the plural of {word}?", f"The plural of {word} is {noun['plural']}.")]
         return out
+
+    @staticmethod
+    def plain_example(w):
+        word, sense, pick = w["word"], w["senses"][w["main"]], len(w["word"]) % 3
+        if w["main"] == "n":
+            if sense["article"]:
+                return [f"She showed me {with_article(word)}", f"There was {with_article(word)} in the picture", f"I read a story about {with_article(word)}"][pick]
+            return [f"We talked about {word}", f"He knows a lot about {word}", f"She wrote a book about {word}"][pick]
+        if w["main"] == "v":
+            return [f"They asked me to {word}", f"She did not want to {word}", f"He tried to {word}"][pick]
+        if w["main"] == "a":
+            return [f"It was very {word}", f"It seemed {word} to me", f"She said that it was {word}"][pick]
+        return f"She said it {word}"
 
     def opposite_answer(self, word):
         return f"The opposite of {word} is {self.opposites[word]}."
@@ -206,18 +244,18 @@ class Writer:
         return f"Is {name} {with_article(other)}?", f"No, {name} is {with_article(c)}, not {with_article(other)}."
 
     def name_some(self, rng):
-        c = rng.choice(self.category_list)
-        pool = [w["word"] for w in self.members[c] if w["level"] <= 20] or [w["word"] for w in self.members[c]]
-        if len(pool) < 8:
-            pool = [w["word"] for w in self.members[c]]
-        plural = {"piece of furniture": "pieces of furniture", "piece of clothing": "pieces of clothing", "fish": "fish", "body part": "body parts",
-                  "person": "people"}.get(c, c[:-1] + "ies" if c.endswith("y") else c + "s")
-        if rng.random() < 0.5:
-            return rng.choice([f"Name {with_article(c)}.", f"Tell me {with_article(c)}.", f"Give me an example of {with_article(c)}."]), \
-                upper_first(with_article(rng.choice(pool))) + f" is {with_article(c)}."
+        kind = rng.choice(list(hm.MEMBERS))
+        pool = hm.MEMBERS[kind]
+        one = {"fish": "fish", "cities": "city", "countries": "country", "pieces of furniture": "piece of furniture",
+               "pieces of clothing": "piece of clothing"}.get(kind, kind[:-1])
+        if rng.random() < 0.4:
+            word = rng.choice(pool)
+            name = word if word[0].isupper() or kind in ("colors", "drinks", "metals", "sports", "feelings", "foods") else with_article(word)
+            return rng.choice([f"Name {with_article(one)}.", f"Tell me {with_article(one)}.", f"Give me an example of {with_article(one)}."]), \
+                f"{upper_first(name)} is {with_article(one)}."
         a, b, d = rng.sample(pool, 3)
-        return rng.choice([f"Name three {plural}.", f"Give me three {plural}.", f"List three {plural}.", f"Tell me some {plural}.", f"Name some {plural}."]), \
-            f"{upper_first(a)}, {b} and {d}."
+        return rng.choice([f"Name three {kind}.", f"Give me three {kind}.", f"List three {kind}.", f"Tell me some {kind}.", f"Name some {kind}.",
+                           f"Give me some {kind}.", f"What {kind} do you know?"]), f"{upper_first(a)}, {b} and {d}."
 
     def small_facts(self, rng):
         kind = rng.random()
@@ -239,7 +277,10 @@ class Writer:
                 return rng.choice([f"What is {a} minus {b}?", f"What is {a} - {b}?", f"{a} - {b}", f"How much is {a} minus {b}?"]), f"{a} minus {b} is {a - b}."
             a, b = rng.randint(1, 10), rng.randint(1, 10)
             return rng.choice([f"What is {a} times {b}?", f"What is {a} * {b}?", f"How much is {a} times {b}?", f"{a} x {b}"]), f"{a} times {b} is {a * b}."
-        if kind < 0.87:
+        if kind < 0.81:
+            a, b = rng.choice(self.plurals)
+            return rng.choice([f"What is the plural of {a}?", f"plural of {a}", f"Give me the plural of {a}."]), f"The plural of {a} is {b}."
+        if kind < 0.88:
             a, b = rng.choice(self.past)
             return rng.choice([f"What is the past tense of {a}?", f"What is the past of {a}?", f"past tense of {a}"]), f"The past tense of {a} is {b}."
         name, items = rng.choice(list(hm.SEQUENCES.items()))
@@ -253,8 +294,17 @@ class Writer:
                             "There are seven days in a week." if name == "day" else "There are twelve months in a year.")])
 
     def unknown(self, rng):
-        if rng.random() < 0.3:
+        u = rng.random()
+        if u < 0.2:
             return upper_first(rng.choice(hm.UNKNOWABLE)) + "?", hm.CANNOT
+        if u < 0.5:
+            noun, verb, adjective = (rng.choice(x) for x in (self.nouns, self.verbs, self.adjectives))
+            n, plural = noun["word"], noun["senses"]["n"]["plural"]
+            return rng.choice([f"How do I {verb['word']} {with_article(n)}?", f"Why is the {n} {adjective['word']}?", f"Why are {plural} {adjective['word']}?",
+                               f"Who invented the {n}?", f"When was the {n} invented?", f"How many {plural} are there?", f"How much is {with_article(n)}?",
+                               f"Write a text about {plural}.", f"Why do {plural} {verb['word']}?", f"Where can I buy {with_article(n)}?",
+                               f"Who was the first {n}?", f"How does {with_article(n)} work?", f"Can you {verb['word']} {with_article(n)}?",
+                               f"What should I do with {with_article(n)}?", f"How old is the {n}?"]), hm.CANNOT
         if rng.random() < 0.5:
             word = rng.choice(self.rare)
         else:
@@ -285,21 +335,28 @@ class Writer:
             ((f"I have {with_article(animal)} called {name}.", f"{name} is a nice name."), (f"What is my {animal} called?", f"Your {animal} is called {name}.")),
         ])
 
+    def at_once(self, rng):
+        """A fact and the question about it in one message."""
+        (told, _), (question, answer) = self.personal(rng)
+        if rng.random() < 0.5 and not told.startswith("H"):
+            told = rng.choice(["Remember that ", "Please remember that "]) + (told[0].lower() + told[1:] if not told.startswith("I ") else told)
+        return told.rstrip(".") + ". " + question, answer
+
     def one_turn(self, rng):
         kind = rng.random()
-        if kind < 0.62:
+        if kind < 0.60:
             return self.ask_definition(rng, self.pick_word(rng))
-        if kind < 0.70:
+        if kind < 0.68:
             word, _ = rng.choice(self.common_opposite_list if rng.random() < 0.5 else self.opposite_list)
             return rng.choice(self.opposite_questions(word)), self.opposite_answer(word)
-        if kind < 0.78:
+        if kind < 0.75:
             for _ in range(6):
                 follow = self.follow_ups(w := self.pick_word(rng), known_as="word")
                 if follow:
                     return rng.choice(follow)
-        if kind < 0.83:
+        if kind < 0.81:
             return self.category_question(rng)
-        if kind < 0.85:
+        if kind < 0.84:
             return self.name_some(rng)
         if kind < 0.90:
             return self.small_facts(rng)
@@ -332,8 +389,13 @@ class Writer:
         pending = None
         while exchanges > 0:
             exchanges -= 1
+            if rng.random() < 0.02:
+                out += self.exchange(*self.at_once(rng))
+                continue
             if rng.random() < 0.07 and pending is None:
                 first, pending = self.personal(rng)
+                if rng.random() < 0.2 and not first[0].startswith("H"):
+                    first = ("Remember that " + (first[0] if first[0].startswith("I ") else first[0][0].lower() + first[0][1:]), "I will remember that.")
                 out += self.exchange(*first)
                 continue
             if pending and rng.random() < 0.4:
@@ -437,7 +499,9 @@ class Writer:
             asked.append(rng.choice(facts))
         room = length - 19 * len(facts) - 45 * len(asked)
         out = self.turn("system", rng.choice(hm.SYSTEMS), PROMPT) if rng.random() < 0.1 else []
-        lead = rng.choice(["Remember: ", "Remember this: ", "Please remember: ", "Note: ", "Facts: ", "", "Keep this in mind: "])
+        lead = rng.choice(["Remember: ", "Remember this: ", "Please remember: ", "Note: ", "Facts: ", "", "Keep this in mind: ", "Remember that ", "Please remember that "])
+        if lead.endswith("that "):
+            facts = [(f[0][0].lower() + f[0][1:], *f[1:]) if f[0].startswith("The ") else f for f in facts[:1]] + facts[1:]
         note = rng.choice(["I will remember that.", "I will remember."])
         layout = rng.random()
         if layout < 0.45:
@@ -558,8 +622,10 @@ def main():
     parser.add_argument("--rows", type=int, required=True, help="rows in a shard")
     parser.add_argument("--shards", required=True, help="first:last:step, so that several processes can share the work")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--lessons", nargs="*", default=[], help="words to speak of half of the time")
     args = parser.parse_args()
     writer = load(args.sources)
+    writer.lessons = [writer.by_word[w] for w in args.lessons]
     args.out.mkdir(parents=True, exist_ok=True)
     first, last, step = map(int, args.shards.split(":"))
     for shard in range(first, last, step):

@@ -88,7 +88,7 @@ def main():
     parser.add_argument("--checkpoints", type=Path, required=True)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--documents", type=int, default=6, help="recall documents in a cell; fewer at long distances")
+    parser.add_argument("--documents", type=int, default=4, help="recall documents in a cell; half as many at long distances")
     parser.add_argument("--rows", type=int, default=2, help="held-out rows of 8192 tokens for the loss")
     parser.add_argument("--ratios", nargs="+", default=list(m.INTERVAL))
     args = parser.parse_args()
@@ -105,7 +105,7 @@ def main():
     cells = [(d, f) for d in DISTANCES for f in FACTS]
     for distance, count in cells:
         rng = random.Random(SEED + distance * 100 + count)
-        documents = args.documents if distance < 2000 else args.documents // 2 if distance < 5000 else args.documents // 3
+        documents = args.documents if distance < 2000 else args.documents // 2
         rows = [recall_row(writer, rng, distance, count) for _ in range(documents)]
         for ratio, network in networks.items():
             right, total = recall(network, rows, device)

@@ -33,7 +33,7 @@ VOCABULARY = 4096
 POS = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
 # Nouns of these lexicographer files take an article when their plural is a common word too.
 COUNTABLE_FILES = {5, 6, 8, 13, 14, 15, 17, 18, 20, 21, 25, 28}
-CONCRETE_FILES = {5, 6, 8, 13, 17, 18, 19, 20, 25, 27}
+CONCRETE_FILES = {5, 6, 8, 12, 13, 17, 18, 19, 20, 22, 25, 27}
 # Category name -> the WordNet lemma and sense number whose descendants belong to it.
 CATEGORIES = {
     "animal": ("animal", 1), "bird": ("bird", 1), "fish": ("fish", 1), "insect": ("insect", 1),
@@ -63,7 +63,7 @@ CATEGORY_ORDER = ["bird", "fish", "insect", "reptile", "mammal", "animal", "tree
 
 
 def read_wordnet(folder):
-    synsets, lemmas, lemma_case = {}, defaultdict(dict), {}
+    synsets, lemmas = {}, defaultdict(dict)
     for pos, name in POS.items():
         for line in open(folder / f"data.{name}", encoding="latin-1"):
             if line.startswith("  "):
@@ -79,8 +79,6 @@ def read_wordnet(folder):
                 symbol, offset, target_pos, source_target = fields[at + 1:at + 5]
                 pointers.append((symbol, ("a" if target_pos == "s" else target_pos, offset), source_target))
                 at += 4
-            for w in words:
-                lemma_case.setdefault((pos, w.lower()), w)
             synsets[pos, fields[0]] = {"file": int(fields[1]), "words": words, "pointers": pointers,
                                        "gloss": gloss.strip(), "satellite": fields[2] == "s"}
         for line in open(folder / f"index.{name}", encoding="latin-1"):
@@ -96,7 +94,7 @@ def read_wordnet(folder):
         lemma, rest = key.split("%")
         pos = "nvara"[int(rest[0]) - 1]
         counts[lemma, pos, int(sense)] = int(count)
-    return synsets, lemmas, lemma_case, counts
+    return synsets, lemmas, counts
 
 
 def read_common_words(folder):
@@ -194,7 +192,7 @@ def article(word):
 
 
 def make_facts(folder, level):
-    synsets, lemmas, lemma_case, counts = read_wordnet(folder)
+    synsets, lemmas, counts = read_wordnet(folder)
 
     def ancestors(key, seen=None):
         seen = set() if seen is None else seen
@@ -246,7 +244,7 @@ def make_facts(folder, level):
             # An inflected form or a proper name reached through a lower-case lemma is not the common word.
             chosen = next((k for k in senses[:2] if tidy_gloss(synsets[k]["gloss"])[0]
                            and not UNFIT.search(synsets[k]["gloss"]) and not UNFIT.search(word)
-                           and lemma_case.get((pos, word), word) == word
+                           and word in synsets[k]["words"]
                            and not any(s == "@i" for s, _, _ in synsets[k]["pointers"])), None)
             if chosen is None:
                 continue
@@ -281,8 +279,17 @@ def make_facts(folder, level):
                     if not re.match(r"(a|an|any|the|one)\b", gloss):
                         sense["gloss"] = f"{article(gloss)} {gloss}"
                 first = gloss.split()[0].lower().rstrip(",")
-                if countable and sense["gloss"] == gloss and first not in DETERMINERS and not re.search(r"[^s]s$", first):
-                    sense["gloss"] = f"{article(gloss.lower())} {gloss}"
+                head = re.split(r" (?:of|that|in|with|for|having|who|which|used|and|or|from|to|on|found|made|by|producing|bearing|"
+                                r"growing|often|when|where|as)\b|[,;]", gloss)[0].split()
+                if countable and sense["gloss"] == gloss and first not in DETERMINERS:
+                    if len(head) > 1 and re.search(r"[^su]s$", head[-1]) and head[-1][:-1] in level and plural in level:
+                        sense["of_plural"] = True
+                    elif first.endswith("est"):
+                        sense["gloss"] = f"the {gloss}"
+                    else:
+                        sense["gloss"] = f"{article(gloss.lower())} {gloss}"
+                if first in ("state", "feeling", "condition", "quality", "act", "process", "sense", "period", "form"):
+                    sense["gloss"] = f"{article(gloss)} {gloss}"
                 sense["article"] = article(word) if countable else ""
                 parents = [t for s, t, _ in synset["pointers"] if s == "@"]
                 if parents:

@@ -18,8 +18,7 @@ import torch._dynamo
 import corpus
 import model as m
 
-BATCH_TOKENS = 32768
-WARMUP = 100
+LONG = 8192
 MUON_RATE, ADAM_RATE, EMBED_RATE = 0.02, 0.002, 0.004
 MUON_DECAY = 0.02
 
@@ -91,7 +90,7 @@ class Trainer:
 
     def __init__(self, ratio, args, device, layer, loss):
         torch.manual_seed(args.seed)
-        self.ratio, self.device = ratio, device
+        self.ratio, self.device, self.batch_tokens = ratio, device, args.batch_tokens
         self.model = m.Model(ratio, torch.bfloat16 if device == "cuda" else torch.float32).to(device)
         if args.resume:
             state = torch.load(args.resume / f"{ratio}.pt", map_location=device)
@@ -121,7 +120,7 @@ class Trainer:
 
     def prepare(self, length, rope):
         """Warm up, then capture one step on rows of this length."""
-        self.input[length] = torch.zeros(BATCH_TOKENS // length, length, dtype=torch.int32, device=self.device)
+        self.input[length] = torch.zeros(self.batch_tokens // length, length, dtype=torch.int32, device=self.device)
         if self.device != "cuda":
             return
         self.input[length].random_(0, 4096).add_(3 << 14)
@@ -184,8 +183,8 @@ def is_long(step, steps, start):
     return step >= start * steps and step % 3 == 2
 
 
-def rate_at(step, progress, peak, decay):
-    return peak * min(1.0, (step + 1) / WARMUP, max(0.01, (1 - progress) / decay))
+def rate_at(step, progress, warmup, peak, decay):
+    return peak * min(1.0, (step + 1) / warmup, max(0.01, (1 - progress) / decay))
 
 
 def save(trainers, folder):
@@ -200,6 +199,9 @@ def main():
     parser.add_argument("--rows", type=Path, required=True, help="folder that corpus.py fills with shards")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--batch-tokens", type=int, default=32768)
+    parser.add_argument("--length", type=int, default=1024, help="of the short rows")
+    parser.add_argument("--warmup", type=int, default=100)
     parser.add_argument("--resume", type=Path, help="folder with checkpoints to go on from")
     parser.add_argument("--ratios", nargs="+", default=list(m.INTERVAL))
     parser.add_argument("--peak", type=float, default=1.0, help="scale of all learning rates")
@@ -218,7 +220,7 @@ def main():
         torch._dynamo.config.cache_size_limit = 64
         m.Layer.forward = torch.compile(m.Layer.forward, dynamic=False, fullgraph=True)
         m.Model.loss = torch.compile(m.Model.loss, dynamic=False, fullgraph=True)
-    lengths = [1024] + [8192] * any(is_long(s, args.steps, args.long_from) for s in range(args.steps))
+    lengths = [args.length] + [LONG] * any(is_long(s, args.steps, args.long_from) for s in range(args.steps))
     ropes = {n: m.rope_table(n, device) for n in lengths}
     trainers = []
     for ratio in args.ratios:
@@ -231,19 +233,19 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     began, tokens, printed, waited = time.time(), 0, 0, 0.0
     for step in range(args.steps):
-        n = 8192 if is_long(step, args.steps, args.long_from) else 1024
+        n = LONG if is_long(step, args.steps, args.long_from) else args.length
         w = time.time()
-        batch = rows[n].next(BATCH_TOKENS // n)
+        batch = rows[n].next(args.batch_tokens // n)
         waited += time.time() - w
         if device == "cuda":
             batch = batch.pin_memory().to(device, non_blocking=True)
             torch.cuda.current_stream().synchronize()
         # The learning rate follows the steps, or the clock where the time is limited and the clock is ahead.
         progress = max(step / args.steps, (time.time() - began) / (args.time_limit - (began - started)))
-        rate = rate_at(step, progress, args.peak, args.decay)
+        rate = rate_at(step, progress, args.warmup, args.peak, args.decay)
         for trainer in trainers:
             trainer.train_on(batch, n, step, rate, ropes[n])
-        tokens += BATCH_TOKENS
+        tokens += args.batch_tokens
         done = progress >= 1 or step == args.steps - 1
         report = (step + 1) % (args.steps // 40 or 1) == 0 or done
         # The streams run ahead of one another at most this far.
@@ -258,7 +260,7 @@ def main():
             if done:
                 break
     seconds = time.time() - began
-    record = {"steps": step + 1, "tokens": tokens, "seconds": seconds, "batch_tokens": BATCH_TOKENS,
+    record = {"steps": step + 1, "tokens": tokens, "seconds": seconds, "batch_tokens": args.batch_tokens,
               "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
               "memory_gib": torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else 0, "loss": {}}
     save(trainers, args.out)
