@@ -175,7 +175,8 @@ QWidget* MainWindow::make_rail() {
         made->setDefaultAction(act);
         made->setToolButtonStyle(Qt::ToolButtonTextUnderIcon);
         made->setIconSize(QSize(22, 22));
-        made->setFixedWidth(72);
+        made->setMinimumWidth(72);
+        made->setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
         made->setAccessibleName(plain(act->text()));
         made->setFocusPolicy(Qt::StrongFocus);
         set_button_role(made, "rail");

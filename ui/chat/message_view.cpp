@@ -19,6 +19,8 @@
 #include <QToolButton>
 #include <QVBoxLayout>
 
+#include <algorithm>
+
 namespace hs {
 
 MessageView::MessageView(const QModelIndex& index, QWidget* parent)
@@ -225,8 +227,9 @@ void MessageView::begin_edit() {
     m_editor = new QPlainTextEdit(m_body->text(), this);
     m_editor->setAccessibleName(tr("The edited message"));
     m_editor->setTabChangesFocus(true);
-    m_editor->setMinimumHeight(QFontMetrics(font()).lineSpacing() * 4);
-    m_editor->setMaximumHeight(QFontMetrics(font()).lineSpacing() * 10);
+    const int lines =
+        std::clamp(static_cast<int>(m_body->text().count(QLatin1Char('\n'))) + 2, 3, 10);
+    m_editor->setFixedHeight(QFontMetrics(font()).lineSpacing() * lines + 16);
     m_editor->moveCursor(QTextCursor::End);
     m_editor->installEventFilter(this);
     m_editor_row = new QWidget(this);

@@ -82,7 +82,7 @@ SamplingPanel::SamplingPanel(QWidget* parent)
     column->addWidget(sampling_label);
     auto* const form = new QFormLayout;
     form->setVerticalSpacing(6);
-    form->setFieldGrowthPolicy(QFormLayout::ExpandingFieldsGrow);
+    form->setFieldGrowthPolicy(QFormLayout::AllNonFixedFieldsGrow);
     const auto row = [&](const QString& label, QWidget* field, const QString& hint) {
         auto* const words = new QLabel(label, page);
         words->setBuddy(field);

@@ -53,6 +53,7 @@ SettingsDialog::SettingsDialog(Settings& settings, const QString& session_file, 
             form->setContentsMargins(2 * kSpace, 2 * kSpace, 2 * kSpace, 2 * kSpace);
             form->setHorizontalSpacing(2 * kSpace);
             form->setVerticalSpacing(kSpace);
+            form->setFieldGrowthPolicy(QFormLayout::AllNonFixedFieldsGrow);
             tabs->addTab(tab, group);
         }
         QWidget* const field = make_field(row.key);

@@ -157,6 +157,7 @@ QLabel[text_role="figure"] { font-size: $figure_pt; font-weight: 600; }
 QLabel[text_role="muted"], QLabel[text_role="caption"] { color: $muted; }
 QLabel[text_role="caption"] { font-size: $caption_pt; }
 
+QDialogButtonBox { dialogbuttonbox-buttons-have-icons: 0; }
 QPushButton { background: $base; color: $text; border: 1px solid $strong_border;
   border-radius: 6px; padding: 5px 14px; min-height: 18px; }
 QPushButton:hover { background: $raised; }
@@ -495,6 +496,9 @@ void set_text_role(QWidget* label, const char* role) {
 
 void set_button_role(QWidget* button, const char* role) {
     button->setProperty("button_role", QLatin1String(role));
+    // A button that was styled before it had its role (those of a dialog's box are).
+    button->style()->unpolish(button);
+    button->style()->polish(button);
 }
 
 void draw_focus_ring(QPainter& painter, const QRectF& area, const QPalette& palette) {
