@@ -4,6 +4,7 @@
 #include "app/bridge/engine_host.h"
 #include "engine/backend/devices.h"
 #include "engine/files/checkpoint.h"
+#include "engine/lab/timed_run.h"
 #include "engine/run/generator.h"
 #include "engine/run/sequence.h"
 #include "engine/spec/families.h"
@@ -23,19 +24,6 @@ constexpr std::int64_t kUsualContext = 32768;
 
 QString from(const std::string& text) {
     return QString::fromUtf8(text.data(), static_cast<qsizetype>(text.size()));
-}
-
-Result<DType> kv_dtype(const std::string& name, const Model& model) {
-    if (name == "auto" || name.empty()) {
-        return default_kv_dtype(model);
-    }
-    for (const DType dtype : {DType::F32, DType::F16, DType::BF16}) {
-        if (name == to_string(dtype)) {
-            return dtype;
-        }
-    }
-    return Error{ErrorCode::InvalidArgument, "unknown KV precision \"" + name + "\"",
-                 "Choose auto, f32, f16 or bf16."};
 }
 
 class LoadedChatEngine final : public ChatEngine {
@@ -97,7 +85,7 @@ Result<std::optional<std::unique_ptr<ChatEngine>>> load(const OpenModelRequest& 
     }
     const Model& model = *loaded->model;
     SequenceOptions sequence;
-    sequence.state.kv_dtype = TRY(kv_dtype(request.kv_dtype, model));
+    sequence.state.kv_dtype = TRY(kv_dtype_named(request.kv_dtype, model));
     const std::int64_t own =
         model.spec().context_length > 0 ? model.spec().context_length : kUsualContext;
     sequence.state.context_tokens = request.context_tokens > 0
@@ -114,7 +102,7 @@ Result<std::optional<std::unique_ptr<ChatEngine>>> load(const OpenModelRequest& 
         summary.file_bytes = header->file_bytes();
     }
     summary.device = from(backend->device().name);
-    summary.kv_dtype = QString::fromLatin1(to_string(sequence.state.kv_dtype));
+    summary.kv_dtype = from(kv_dtype_name(sequence.state.kv_dtype));
     summary.context_limit = sequence.state.context_tokens;
     summary.recommended = loaded->recommended;
     summary.template_is_fallback = loaded->template_is_fallback;

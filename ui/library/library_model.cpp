@@ -120,7 +120,7 @@ QString bundled_label(const QString& name) {
 QString first_bundled_model() {
     const std::vector<BundledModel> bundled = bundled_models();
     for (const BundledModel& model : bundled) {
-        if (model.name.find("1-3") != std::string::npos) {
+        if (model.name.find("1-7") != std::string::npos) {
             return QString::fromStdString(model.name);
         }
     }

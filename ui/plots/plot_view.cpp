@@ -1,5 +1,7 @@
 #include "ui/plots/plot_view.h"
 
+#include "ui/shared/theme.h"
+
 #include <QApplication>
 #include <QClipboard>
 #include <QContextMenuEvent>
@@ -25,7 +27,7 @@ namespace hs {
 namespace {
 
 bool is_dark(const QPalette& palette) {
-    return palette.color(QPalette::Window).lightness() < 128;
+    return colours(palette).dark;
 }
 
 // An arm is told apart by dash and mark too, never by colour alone.

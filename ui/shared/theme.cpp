@@ -349,7 +349,8 @@ QFont base_font() {
 } // namespace
 
 const Colours& colours(const QPalette& palette) {
-    return palette.color(QPalette::Window).lightness() < 128 ? kDark : kLight;
+    // By the text: a style sheet's transparent background is black to a palette.
+    return palette.color(QPalette::WindowText).lightness() > 128 ? kDark : kLight;
 }
 
 bool system_is_dark() {
