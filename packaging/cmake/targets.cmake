@@ -5,8 +5,10 @@ target_compile_options(hs_options INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual
   -ffile-prefix-map=${CMAKE_SOURCE_DIR}=.)
 target_compile_definitions(hs_options INTERFACE HS_VERSION="${PROJECT_VERSION}")
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  # GCC 12 gives both for correct code: moved-from locals of TRY, and PR 105329 (std::string).
-  target_compile_options(hs_options INTERFACE -Wno-maybe-uninitialized -Wno-restrict)
+  # GCC 12 gives these for correct code: moved-from locals of TRY, PR 105329 (std::string), and
+  # inserts into small vectors.
+  target_compile_options(hs_options INTERFACE -Wno-maybe-uninitialized -Wno-restrict
+    -Wno-stringop-overflow)
 endif()
 if(HS_SANITIZE)
   target_compile_options(hs_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all
