@@ -49,6 +49,8 @@ int run(std::vector<std::string> arguments) {
                  "on this machine.",
                  "hybridscope-cli");
     app.set_version_flag("--version", std::string("hybridscope-cli ") + HS_VERSION);
+    // Options begin with a dash on Windows too: a path or a prompt may begin with a slash.
+    app.allow_windows_style_options(false);
     app.require_subcommand(1);
     app.footer("`hybridscope-cli COMMAND --help` describes a command and its JSON.\n"
                "Results go to stdout, errors to stderr with an exit code other than 0.");

@@ -8,10 +8,10 @@
 #include <utility>
 
 #ifdef _WIN32
-#define WIN32_LEAN_AND_MEAN
-#define NOMINMAX
-#include <psapi.h>
+// clang-format off
 #include <windows.h>
+#include <psapi.h> // needs the one above
+// clang-format on
 #else
 #include <cstdio>
 #include <fcntl.h>

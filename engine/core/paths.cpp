@@ -1,5 +1,6 @@
 #include "engine/core/paths.h"
 
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 
@@ -7,6 +8,7 @@
 // clang-format off
 #include <windows.h>
 #include <shellapi.h> // needs the one above
+#include <fcntl.h>
 #include <io.h>
 // clang-format on
 #else
@@ -60,6 +62,7 @@ std::vector<std::string> utf8_arguments(int argc, const char* const* argv) {
 
 void use_utf8_terminal() {
     SetConsoleOutputCP(CP_UTF8);
+    _setmode(_fileno(stdout), _O_BINARY); // an export is the same bytes on every system
 }
 
 bool stderr_is_terminal() {

@@ -25,7 +25,7 @@ std::string utf8_from_path(const std::filesystem::path& path);
 std::optional<std::string> environment(const char* name);
 // The command line as UTF-8, the program's name first. Windows keeps it apart from main's argv.
 std::vector<std::string> utf8_arguments(int argc, const char* const* argv);
-// Makes the terminal take UTF-8 where it would not (Windows).
+// Makes the terminal take UTF-8 and leaves line ends alone, where it would not (Windows).
 void use_utf8_terminal();
 
 // Whether a person sees what goes to stderr, or a file or another program.

@@ -96,7 +96,7 @@ private slots:
         copy["key500"] = "back";
         QVERIFY(!object.contains("key500"));
         QCOMPARE(std::prev(copy.end()).key(), std::string("key500"));
-        QCOMPARE(parse_json(copy.dump()).value(), copy);
+        QVERIFY(parse_json(copy.dump()).value() == copy);
     }
 
     void JsonLookUpsNameTheKey() {
