@@ -91,7 +91,32 @@ struct AttentionOp {
     float scale = 1.0f;
     std::int64_t window = 0;      // keys seen, own included; 0: all
     const float* sinks = nullptr; // (query_heads) or null
-    View<float, 3> out;           // (T, query_heads, value_head_dim)
+    // Sparse: the positions each query reads, (T, chosen_most), lowest first, -1 where there are
+    // fewer; null: all. Without window and ring.
+    const std::int32_t* chosen = nullptr;
+    std::int64_t chosen_most = 0;
+    View<float, 3> out; // (T, query_heads, value_head_dim)
+};
+
+// Latent attention reads one row of `latent + rope` values per position as the key of every head
+// and its first `latent` values as the value: attention with one KV head, head_dim latent + rope,
+// value_head_dim latent and values == keys. See values_in_keys().
+inline bool values_in_keys(const AttentionOp& op) {
+    return op.values == op.keys;
+}
+
+// Which positions a query of sparse attention reads (softmax.md section 3.2):
+//   score(t, s) = sum over heads h of weight(t, h) * max(0, q(t, h) . key(s)), s <= position of t
+// and of those the best `most`, the lowest position first among equals.
+struct ChooseKeysOp {
+    View<const float, 3> q;       // (T, heads, head_dim)
+    View<const float, 2> weights; // (T, heads), all factors in it
+    DType cache_dtype = DType::F16;
+    const std::byte* keys = nullptr; // (length, head_dim)
+    std::int64_t length = 0;         // the last T belong to q
+    std::int64_t most = 0;
+    // (T, most): ascending positions, then -1. In scratch memory: an id takes a float's room.
+    std::int32_t* chosen = nullptr;
 };
 
 // The gated delta mixer between its projections: convolution, SiLU, unit q and k, gates, state
@@ -115,6 +140,40 @@ struct GatedDeltaOp {
     float* beta_out = nullptr;  // (T, value_heads)
 };
 
+// Kimi delta attention between its projections: convolution, SiLU, unit q and k, decay per key
+// channel, state update, read-out, norm and sigmoid gate (delta.md section 5.2).
+struct KdaOp {
+    KdaSpec spec;
+    View<const float, 2> q, k, v;       // (T, heads * head_dim), before the convolution
+    View<const float, 2> decay;         // (T, heads * head_dim), f without dt_bias
+    View<const float, 2> b;             // (T, heads), before the sigmoid
+    View<const float, 2> gate;          // (T, heads * head_dim), before the sigmoid
+    const float* conv_weight = nullptr; // (3 * heads * head_dim, conv_kernel): q, k, v
+    const float* decay_rate = nullptr;  // (heads), -exp(A_log)
+    const float* dt_bias = nullptr;     // (heads * head_dim)
+    const float* norm_weight = nullptr; // (head_dim)
+    float norm_eps = 1e-6f;
+    float* conv_state = nullptr; // (3 * heads * head_dim, conv_kernel - 1), read and written
+    float* state = nullptr;      // (heads, head_dim, head_dim) keys by values, read and written
+    View<float, 2> out;          // (T, heads * head_dim)
+    float* decay_out = nullptr;  // for taps: (T, heads), mean over channels, in (0, 1]; or null
+    float* beta_out = nullptr;   // (T, heads); or null
+};
+
+// Lightning attention between its projections: SiLU or norms, rotation, state update, read-out,
+// group norm and sigmoid gate (lightning.md section 1).
+struct LightningOp {
+    LightningSpec spec;
+    View<const float, 3> q, k, v; // (T, heads, head_dim), views of the projection; q, k normed and
+                                  // rotated already, none of them through SiLU
+    View<const float, 2> gate;    // (T, heads * head_dim), before the sigmoid
+    const float* decay_rates = nullptr; // (heads), > 0
+    const float* norm_weight = nullptr; // (heads * head_dim)
+    float norm_eps = 1e-6f;
+    float* state = nullptr; // (heads, head_dim, head_dim) keys by values, read and written
+    View<float, 2> out;     // (T, heads * head_dim)
+};
+
 // A mixture between the residual stream and back: route, run the chosen experts, add.
 struct MoeOp {
     MoeSpec spec;
@@ -122,8 +181,10 @@ struct MoeOp {
     View<const float, 2> scores; // (T, experts), the router's product, before softmax or sigmoid
     const float* choice_bias = nullptr;     // (experts), added for the choice only; or null
     std::span<const Weight> gate, up, down; // one matrix per expert
-    View<float, 2> out;                     // (T, hidden), overwritten
-    std::int32_t* chosen_out = nullptr;     // for taps: (T, top_k), or null
+    // One row per expert, (inter), (inter), (hidden); or empty.
+    std::span<const float*const> gate_bias, up_bias, down_bias;
+    View<float, 2> out;                 // (T, hidden), overwritten
+    std::int32_t* chosen_out = nullptr; // for taps: (T, top_k), or null
 };
 
 struct DeviceInfo {
@@ -159,9 +220,22 @@ public:
     // cols / weight.size() pieces that are normed alone (heads).
     virtual void rms_norm(View<const float, 2> x, std::span<const float> weight, float eps,
                           View<float, 2> out) = 0;
+    // (x - mean) / sqrt(variance + eps) * weight + bias per row; out may be x.
+    virtual void layer_norm(View<const float, 2> x, std::span<const float> weight,
+                            std::span<const float> bias, float eps, View<float, 2> out) = 0;
     virtual void add(View<float, 2> x, View<const float, 2> y) = 0; // x += y
-    // out = silu(gate) * up; out may be gate.
-    virtual void swiglu(View<const float, 2> gate, View<const float, 2> up, View<float, 2> out) = 0;
+    // x = x_scale * x + y_scale * y
+    virtual void blend(View<float, 2> x, float x_scale, View<const float, 2> y, float y_scale) = 0;
+    virtual void scale(View<float, 2> x, float factor) = 0;
+    virtual void copy_columns(View<const float, 3> from, View<float, 3> to) = 0; // equal extents
+    virtual void softcap(View<float, 2> x, float cap) = 0; // cap * tanh(x / cap)
+    // Per row, a softmax mixture of streams (T, hidden): the weight of a stream is exp(query .
+    // stream / rms(stream)), over the sum of all; query (hidden).
+    virtual void mix_streams(std::span<const View<const float, 2>> streams,
+                             std::span<const float> query, float eps, View<float, 2> out) = 0;
+    // out = glu(gate, up); out may be gate.
+    virtual void glu(const GluSpec& spec, View<const float, 2> gate, View<const float, 2> up,
+                     View<float, 2> out) = 0;
     // x *= sigmoid(gate), elementwise.
     virtual void sigmoid_gate(View<float, 3> x, View<const float, 3> gate) = 0;
     // x (T, hidden) *= sigmoid(gate) with one gate per row (T, 1).
@@ -177,12 +251,19 @@ public:
         matmul(x, {&product, 1});
     }
 
+    // A matrix per head: out (T, heads, N) = x (T, heads, K) times rows [h N, h N + N) of the
+    // weight (heads * N, K), transposed.
+    virtual void matmul_heads(View<const float, 3> x, const Weight& weight, View<float, 3> out) = 0;
+
     // --- token mixers ---
     // Writes k (T, kv_heads, head_dim) and v into a cache at positions [first, first + T).
     virtual void append_kv(View<const float, 3> rows, DType cache_dtype, std::byte* cache,
                            std::int64_t first_position, std::int64_t ring) = 0;
     virtual void attention(const AttentionOp& op) = 0;
+    virtual void choose_keys(const ChooseKeysOp& op) = 0;
     virtual void gated_delta(const GatedDeltaOp& op) = 0;
+    virtual void kda(const KdaOp& op) = 0;
+    virtual void lightning(const LightningOp& op) = 0;
 
     // --- channel mixers ---
     virtual void moe(const MoeOp& op) = 0;

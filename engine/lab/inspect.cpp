@@ -26,18 +26,44 @@ StateForecast forecast(const ModelSpec& spec, std::int64_t tokens, DType kv_dtyp
     return at;
 }
 
-std::string mixer_text(const TokenMixerSpec& mixer) {
-    if (const auto* s = std::get_if<SoftmaxSpec>(&mixer)) {
-        std::string text = fmt::format("{} query heads, {} KV heads of {}", s->query_heads,
-                                       s->kv_heads, s->head_dim);
-        if (s->window > 0) {
-            text += fmt::format(", window {}", s->window);
-        }
-        return s->output_gate ? text + ", gated" : text;
+std::string text_of(const SoftmaxSpec& s) {
+    std::string text =
+        fmt::format("{} query heads, {} KV heads of {}", s.query_heads, s.kv_heads, s.head_dim);
+    if (s.value_head_dim != s.head_dim) {
+        text += fmt::format(", values of {}", s.value_head_dim);
     }
-    const auto& g = std::get<GatedDeltaSpec>(mixer);
-    return fmt::format("{} key heads of {}, {} value heads of {}, convolution over {}", g.key_heads,
-                       g.key_dim, g.value_heads, g.value_dim, g.conv_kernel);
+    if (s.window > 0) {
+        text += fmt::format(", window {}", s.window);
+    }
+    text += s.sinks ? ", sinks" : "";
+    return s.output_gate ? text + ", gated" : text;
+}
+
+std::string text_of(const LatentSpec& s) {
+    std::string text = fmt::format("{} query heads of {} + {}, latent {}", s.query_heads,
+                                   s.nope_dim, s.rope_dim, s.kv_rank);
+    if (s.indexer) {
+        text += fmt::format(", {} keys chosen by {} heads of {}", s.indexer->top_k,
+                            s.indexer->heads, s.indexer->head_dim);
+    }
+    return s.output_gate ? text + ", gated" : text;
+}
+
+std::string text_of(const GatedDeltaSpec& s) {
+    return fmt::format("{} key heads of {}, {} value heads of {}, convolution over {}", s.key_heads,
+                       s.key_dim, s.value_heads, s.value_dim, s.conv_kernel);
+}
+
+std::string text_of(const KdaSpec& s) {
+    return fmt::format("{} heads of {}, convolution over {}", s.heads, s.head_dim, s.conv_kernel);
+}
+
+std::string text_of(const LightningSpec& s) {
+    return fmt::format("{} heads of {}", s.heads, s.head_dim);
+}
+
+std::string mixer_text(const TokenMixerSpec& mixer) {
+    return std::visit([](const auto& spec) { return text_of(spec); }, mixer);
 }
 
 std::string channel_text(const ChannelMixerSpec& channel) {
@@ -65,7 +91,20 @@ Json layers_json(const ModelSpec& spec) {
     return layers;
 }
 
-// "FLLLFLLL", in groups where there are many.
+// "F full attention, D gated delta": the kinds the model has.
+std::string kinds_legend(const ModelSpec& spec) {
+    std::string text;
+    for (int k = 0; k <= static_cast<int>(kLastMixerKind); ++k) {
+        const auto kind = static_cast<MixerKind>(k);
+        if (std::any_of(spec.layers.begin(), spec.layers.end(),
+                        [&](const LayerSpec& layer) { return kind_of(layer.mixer) == kind; })) {
+            text += fmt::format("{}{} {}", text.empty() ? "" : ", ", letter(kind), to_string(kind));
+        }
+    }
+    return text;
+}
+
+// "FDDDFDDD", in groups where there are many.
 std::string letters(const ModelSpec& spec) {
     std::string text;
     for (std::size_t i = 0; i < spec.layers.size(); ++i) {
@@ -168,9 +207,9 @@ std::string to_text(const ModelInspection& seen) {
     line("family", fmt::format("{} ({}, {})", spec.family, seen.architecture, seen.container));
     line("schedule", describe_schedule(spec));
     line("layers", letters(spec));
-    line("", "F full attention, L linear attention, W sliding window");
-    for (const MixerKind kind :
-         {MixerKind::FullAttention, MixerKind::SlidingWindow, MixerKind::GatedDelta}) {
+    line("", kinds_legend(spec));
+    for (int k = 0; k <= static_cast<int>(kLastMixerKind); ++k) {
+        const auto kind = static_cast<MixerKind>(k);
         for (const LayerSpec& layer : spec.layers) {
             if (kind_of(layer.mixer) == kind) {
                 line(to_string(kind), mixer_text(layer.mixer)); // of its first layer

@@ -1,73 +1,110 @@
 #include "engine/lab/planner.h"
 
+#include "engine/spec/ratio.h"
 #include "engine/state/softmax_cache.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace hs {
 namespace {
 
-// What one layer holds, counted from its dimensions alone.
-struct LayerPlan {
+// One kind of state of one layer, counted from its dimensions alone.
+struct KindPlan {
     StateKind kind = StateKind::KvCache;
     std::int64_t bytes_per_token = 0;
     std::int64_t most_tokens = 0; // 0: without end
-    std::int64_t fixed_bytes = 0; // recurrent state
-    std::int64_t conv_bytes = 0;
+    std::int64_t fixed_bytes = 0;
+
+    std::int64_t bytes_at(std::int64_t tokens) const {
+        const std::int64_t kept = most_tokens > 0 ? std::min(tokens, most_tokens) : tokens;
+        return kept * bytes_per_token + fixed_bytes;
+    }
 };
+using LayerPlan = std::vector<KindPlan>; // in the ledger's order
+
+constexpr auto kF32 = static_cast<std::int64_t>(sizeof(float));
+
+KindPlan growing(StateKind kind, std::int64_t values, const StateOptions& options) {
+    return {kind, values * info(options.kv_dtype).block_bytes, 0, 0};
+}
+
+LayerPlan fixed(std::int64_t matrix_values, std::int64_t conv_values) {
+    LayerPlan plan{{StateKind::RecurrentState, 0, 0, matrix_values * kF32}};
+    if (conv_values > 0) {
+        plan.push_back({StateKind::ConvState, 0, 0, conv_values * kF32});
+    }
+    return plan;
+}
 
 LayerPlan plan_of(const SoftmaxSpec& s, const StateOptions& options) {
-    LayerPlan plan;
-    plan.bytes_per_token =
-        s.kv_heads * (s.head_dim + s.value_head_dim) * info(options.kv_dtype).block_bytes;
+    KindPlan plan =
+        growing(StateKind::KvCache, s.kv_heads * (s.head_dim + s.value_head_dim), options);
     if (s.window > 0) {
         plan.kind = StateKind::WindowRing;
         plan.most_tokens = s.window + kRingSlack;
+    }
+    return {plan};
+}
+
+LayerPlan plan_of(const LatentSpec& s, const StateOptions& options) {
+    LayerPlan plan{growing(StateKind::LatentCache, s.cached_dim(), options)};
+    if (s.indexer) {
+        plan.push_back(growing(StateKind::IndexerKeys, s.indexer->head_dim, options));
     }
     return plan;
 }
 
 LayerPlan plan_of(const GatedDeltaSpec& s, const StateOptions&) {
-    constexpr auto f32 = static_cast<std::int64_t>(sizeof(float));
-    LayerPlan plan;
-    plan.kind = StateKind::RecurrentState;
-    plan.fixed_bytes = s.value_heads * s.key_dim * s.value_dim * f32;
-    plan.conv_bytes = s.conv_channels() * (s.conv_kernel - 1) * f32;
-    return plan;
+    return fixed(s.value_heads * s.key_dim * s.value_dim, s.conv_channels() * (s.conv_kernel - 1));
+}
+
+LayerPlan plan_of(const KdaSpec& s, const StateOptions&) {
+    return fixed(s.channels() * s.head_dim, 3 * s.channels() * (s.conv_kernel - 1));
+}
+
+LayerPlan plan_of(const LightningSpec& s, const StateOptions&) {
+    return fixed(s.heads * s.head_dim * s.head_dim, 0);
 }
 
 LayerPlan plan_of(const LayerSpec& layer, const StateOptions& options) {
     return std::visit([&](const auto& mixer) { return plan_of(mixer, options); }, layer.mixer);
 }
 
-std::int64_t growing_bytes(const LayerPlan& plan, std::int64_t tokens) {
-    const std::int64_t kept = plan.most_tokens > 0 ? std::min(tokens, plan.most_tokens) : tokens;
-    return kept * plan.bytes_per_token;
+// Keys and values as wide as a linear layer's.
+SoftmaxSpec softmax_like(const TokenMixerSpec& mixer) {
+    SoftmaxSpec full;
+    if (const auto* softmax = std::get_if<SoftmaxSpec>(&mixer)) {
+        full = *softmax;
+        full.window = 0;
+    } else if (const auto* delta = std::get_if<GatedDeltaSpec>(&mixer)) {
+        full.query_heads = delta->value_heads;
+        full.kv_heads = delta->key_heads;
+        full.head_dim = delta->key_dim;
+        full.value_head_dim = delta->value_dim;
+    } else if (const auto* kda = std::get_if<KdaSpec>(&mixer)) {
+        full.query_heads = full.kv_heads = kda->heads;
+        full.head_dim = full.value_head_dim = kda->head_dim;
+    } else if (const auto* lightning = std::get_if<LightningSpec>(&mixer)) {
+        full.query_heads = full.kv_heads = lightning->heads;
+        full.head_dim = full.value_head_dim = lightning->head_dim;
+    }
+    return full;
 }
 
 // The same spec with full attention everywhere: the first full layer's shape at every layer, or,
-// where there is none, keys and values as wide as the linear layer's key and value heads.
+// where there is none, one made from the first layer.
 ModelSpec all_full(const ModelSpec& spec) {
-    SoftmaxSpec full;
-    const auto first = std::find_if(spec.layers.begin(), spec.layers.end(), [](const LayerSpec& l) {
-        return kind_of(l.mixer) == MixerKind::FullAttention;
-    });
-    if (first != spec.layers.end()) {
-        full = std::get<SoftmaxSpec>(first->mixer);
-    } else if (!spec.layers.empty()) {
-        if (const auto* windowed = std::get_if<SoftmaxSpec>(&spec.layers.front().mixer)) {
-            full = *windowed;
-            full.window = 0;
-        } else if (const auto* delta = std::get_if<GatedDeltaSpec>(&spec.layers.front().mixer)) {
-            full.query_heads = delta->value_heads;
-            full.kv_heads = delta->key_heads;
-            full.head_dim = delta->key_dim;
-            full.value_head_dim = delta->value_dim;
-        }
+    if (std::optional<ModelSpec> twin = full_attention_twin(spec)) {
+        return *std::move(twin);
     }
     ModelSpec changed = spec;
     for (LayerSpec& layer : changed.layers) {
-        layer.mixer = full;
+        if (auto* latent = std::get_if<LatentSpec>(&layer.mixer)) {
+            latent->indexer.reset(); // sparse attention reads all keys then
+        } else {
+            layer.mixer = softmax_like(spec.layers.front().mixer);
+        }
     }
     return changed;
 }
@@ -77,18 +114,10 @@ ModelSpec all_full(const ModelSpec& spec) {
 std::vector<LedgerEntry> predict_state(const ModelSpec& spec, std::int64_t tokens,
                                        const StateOptions& options) {
     std::vector<LedgerEntry> entries;
-    const auto add = [&](std::size_t layer, StateKind kind, std::int64_t bytes) {
-        entries.push_back({static_cast<int>(layer), kind, bytes, bytes});
-    };
     for (std::size_t i = 0; i < spec.layers.size(); ++i) {
-        const LayerPlan plan = plan_of(spec.layers[i], options);
-        if (plan.kind != StateKind::RecurrentState) {
-            add(i, plan.kind, growing_bytes(plan, tokens));
-            continue;
-        }
-        add(i, StateKind::RecurrentState, plan.fixed_bytes);
-        if (plan.conv_bytes > 0) {
-            add(i, StateKind::ConvState, plan.conv_bytes);
+        for (const KindPlan& plan : plan_of(spec.layers[i], options)) {
+            const std::int64_t bytes = plan.bytes_at(tokens);
+            entries.push_back({static_cast<int>(i), plan.kind, bytes, bytes});
         }
     }
     return entries;
@@ -97,13 +126,14 @@ std::vector<LedgerEntry> predict_state(const ModelSpec& spec, std::int64_t token
 StatePlan plan_state(const ModelSpec& spec, const StateOptions& options) {
     StatePlan total;
     for (const LayerSpec& layer : spec.layers) {
-        const LayerPlan plan = plan_of(layer, options);
-        if (plan.most_tokens > 0) {
-            total.window_bytes += plan.most_tokens * plan.bytes_per_token;
-        } else {
-            total.growth_bytes_per_token += plan.bytes_per_token;
+        for (const KindPlan& plan : plan_of(layer, options)) {
+            if (plan.most_tokens > 0) {
+                total.window_bytes += plan.most_tokens * plan.bytes_per_token;
+            } else {
+                total.growth_bytes_per_token += plan.bytes_per_token;
+            }
+            total.fixed_bytes += plan.fixed_bytes;
         }
-        total.fixed_bytes += plan.fixed_bytes + plan.conv_bytes;
     }
     return total;
 }
@@ -111,8 +141,9 @@ StatePlan plan_state(const ModelSpec& spec, const StateOptions& options) {
 std::int64_t state_bytes(const ModelSpec& spec, std::int64_t tokens, const StateOptions& options) {
     std::int64_t bytes = 0;
     for (const LayerSpec& layer : spec.layers) {
-        const LayerPlan plan = plan_of(layer, options);
-        bytes += growing_bytes(plan, tokens) + plan.fixed_bytes + plan.conv_bytes;
+        for (const KindPlan& plan : plan_of(layer, options)) {
+            bytes += plan.bytes_at(tokens);
+        }
     }
     return bytes;
 }

@@ -74,7 +74,10 @@ std::vector<int> styles_of(const std::vector<ReportArm>& arms) {
     for (const ReportArm& arm : arms) {
         std::size_t full_layers = 0;
         for (const std::string& layer : arm.layers) {
-            full_layers += layer == to_string(MixerKind::FullAttention) ? 1 : 0;
+            full_layers += layer == to_string(MixerKind::FullAttention) ||
+                                   layer == to_string(MixerKind::Latent)
+                               ? 1
+                               : 0;
         }
         int* counter = &next;
         if (!arm.layers.empty() && full_layers == arm.layers.size()) {

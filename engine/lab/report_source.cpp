@@ -257,6 +257,12 @@ std::vector<LayerState> state_by_layer(const StateEvent& state) {
         case StateKind::WindowRing:
             layer.kind = to_string(MixerKind::SlidingWindow);
             break;
+        case StateKind::LatentCache:
+            layer.kind = to_string(MixerKind::Latent);
+            break;
+        case StateKind::IndexerKeys:
+            layer.kind = to_string(MixerKind::Sparse);
+            break;
         case StateKind::RecurrentState:
         case StateKind::ConvState:
             layer.kind = to_string(MixerKind::GatedDelta);

@@ -311,11 +311,11 @@ private:
             TRY(compare("add", shape, sum, want, kPointwise));
 
             auto out = TRY(poisoned(tokens, cols));
-            m_backend.swiglu(xs, ys, out);
+            m_backend.glu({}, xs, ys, out);
             const Values gated = reference::swiglu(x, y);
             TRY(compare("swiglu", shape, out, gated, kPointwise));
             View<float, 2> self{TRY(put(x)), {tokens, cols}};
-            m_backend.swiglu(self, ys, self);
+            m_backend.glu({}, self, ys, self);
             TRY(compare("swiglu in place", shape, self, gated, kPointwise));
 
             const auto sigmoid = [](double v) { return 1.0 / (1.0 + std::exp(-v)); };

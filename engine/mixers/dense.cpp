@@ -1,4 +1,4 @@
-// down(silu(gate x) * up x).
+// down(glu(gate x, up x)).
 
 #include "engine/mixers/mixers.h"
 
@@ -22,7 +22,7 @@ public:
         const View<float, 2> up = backend.scratch(tokens, m_spec.intermediate);
         const std::array<Product, 2> products{{{m_gate, gate, m_gate_bias}, {m_up, up, m_up_bias}}};
         backend.matmul(x, products);
-        backend.swiglu(gate, up, gate);
+        backend.glu(m_spec.glu, gate, up, gate);
         const Product down{m_down, out, m_down_bias};
         backend.matmul(gate, {&down, 1});
     }

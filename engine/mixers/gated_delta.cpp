@@ -1,56 +1,32 @@
 // Gated delta rule with a short convolution (Gated DeltaNet). The projections are here, what lies
 // between them is one op of the backend.
 
+#include "engine/mixers/linear_state.h"
 #include "engine/mixers/mixers.h"
-#include "engine/state/recurrent_state.h"
 
-#include <array>
+#include <vector>
 
 namespace hs {
 namespace {
-
-class DeltaState final : public MixerState {
-public:
-    explicit DeltaState(RecurrentState state)
-        : m_state(state) {}
-
-    std::int64_t position() const override { return m_position; }
-    bool can_cut() const override { return false; }
-    StateImage image() const override { return {m_position, m_state.copy()}; }
-    Result<void> restore(const StateImage& image) override {
-        HS_ASSERT(image.position == 0 || !image.bytes.empty());
-        TRY(m_state.restore(image.bytes));
-        m_position = image.position;
-        return {};
-    }
-
-    RecurrentState& values() { return m_state; }
-    void advance(std::int64_t tokens) { m_position += tokens; }
-
-private:
-    RecurrentState m_state;
-    std::int64_t m_position = 0;
-};
 
 class GatedDelta final : public TokenMixer {
 public:
     GatedDeltaSpec m_spec;
     float m_eps = 1e-6f;
-    Weight m_qkv, m_z, m_b, m_a, m_out;
+    std::vector<Weight> m_qkv; // one, or queries, keys and values
+    Weight m_z, m_b, m_a, m_out;
     std::span<const float> m_conv, m_decay_rate, m_dt_bias, m_norm;
 
     Result<std::unique_ptr<MixerState>> make_state(StateLedger& ledger, int layer,
                                                    const StateOptions&) const override {
         const GatedDeltaSpec& s = m_spec;
-        const RecurrentState state =
-            TRY(RecurrentState::create(ledger, layer, s.value_heads * s.key_dim * s.value_dim,
-                                       s.conv_channels() * (s.conv_kernel - 1)));
-        return std::unique_ptr<MixerState>(std::make_unique<DeltaState>(state));
+        return LinearState::create(ledger, layer, s.value_heads * s.key_dim * s.value_dim,
+                                   s.conv_channels() * (s.conv_kernel - 1));
     }
 
     Result<void> forward(Backend& backend, View<const float, 2> x, MixerState& state,
                          const Step& step, View<float, 2> out) const override {
-        auto& delta = static_cast<DeltaState&>(state);
+        auto& delta = static_cast<LinearState&>(state);
         const GatedDeltaSpec& s = m_spec;
         const std::int64_t tokens = x.extent[0];
         HS_ASSERT(step.first_position == delta.position());
@@ -59,8 +35,14 @@ public:
         const View<float, 2> z = backend.scratch(tokens, s.value_heads * s.value_dim);
         const View<float, 2> b = backend.scratch(tokens, s.value_heads);
         const View<float, 2> a = backend.scratch(tokens, s.value_heads);
-        const std::array<Product, 4> products{
-            {{m_qkv, qkv, nullptr}, {m_z, z, nullptr}, {m_b, b, nullptr}, {m_a, a, nullptr}}};
+        std::vector<Product> products{{m_z, z, nullptr}, {m_b, b, nullptr}, {m_a, a, nullptr}};
+        std::int64_t column = 0;
+        for (const Weight& part : m_qkv) {
+            const View<float, 2> columns(qkv.data + column, {tokens, part.rows},
+                                         {qkv.stride[0], 1});
+            products.push_back({part, columns, nullptr});
+            column += part.rows;
+        }
         backend.matmul(x, products);
 
         GatedDeltaOp op;
@@ -74,10 +56,10 @@ public:
         op.dt_bias = m_dt_bias.data();
         op.norm_weight = m_norm.data();
         op.norm_eps = m_eps;
-        op.conv_state = delta.values().conv();
-        op.state = delta.values().matrix();
+        op.conv_state = delta.conv();
+        op.state = delta.matrix();
         op.out = backend.scratch(tokens, s.value_heads * s.value_dim);
-        const bool tapped = step.tap != nullptr && step.tap->gates;
+        const bool tapped = shows_gates(step);
         if (tapped) {
             op.decay_out = backend.scratch(tokens, s.value_heads).data;
             op.beta_out = backend.scratch(tokens, s.value_heads).data;
@@ -86,22 +68,9 @@ public:
         delta.advance(tokens);
         backend.matmul(op.out, m_out, out);
         if (tapped) {
-            show_gates(backend, op, step, tokens);
+            show_gates(backend, step, tokens, s.value_heads, op.decay_out, op.beta_out);
         }
         return {};
-    }
-
-private:
-    static void show_gates(Backend& backend, const GatedDeltaOp& op, const Step& step,
-                           std::int64_t tokens) {
-        const std::int64_t heads = op.spec.value_heads;
-        std::vector<float> decay(static_cast<std::size_t>(tokens * heads));
-        std::vector<float> beta(decay.size());
-        backend.copy_out(std::as_writable_bytes(std::span(decay)),
-                         reinterpret_cast<const std::byte*>(op.decay_out));
-        backend.copy_out(std::as_writable_bytes(std::span(beta)),
-                         reinterpret_cast<const std::byte*>(op.beta_out));
-        step.tap->gates(step.layer, step.first_position, tokens, heads, decay.data(), beta.data());
     }
 };
 
@@ -112,9 +81,16 @@ Result<std::unique_ptr<TokenMixer>> make_gated_delta(const TokenMixerSpec& spec,
     const auto& s = std::get<GatedDeltaSpec>(spec);
     auto mixer = std::make_unique<GatedDelta>();
     mixer->m_spec = s;
-    mixer->m_eps = static_cast<float>(context.norm_eps);
+    mixer->m_eps = static_cast<float>(s.norm_eps > 0 ? s.norm_eps : context.norm_eps);
     const std::int64_t values = s.value_heads * s.value_dim;
-    mixer->m_qkv = TRY(context.matrix("qkv", s.conv_channels(), context.hidden));
+    const std::int64_t keys = s.key_heads * s.key_dim;
+    if (s.joined_qkv) {
+        mixer->m_qkv.push_back(TRY(context.matrix("qkv", s.conv_channels(), context.hidden)));
+    } else {
+        mixer->m_qkv.push_back(TRY(context.matrix("q", keys, context.hidden)));
+        mixer->m_qkv.push_back(TRY(context.matrix("k", keys, context.hidden)));
+        mixer->m_qkv.push_back(TRY(context.matrix("v", values, context.hidden)));
+    }
     mixer->m_z = TRY(context.matrix("z", values, context.hidden));
     mixer->m_b = TRY(context.matrix("b", s.value_heads, context.hidden));
     mixer->m_a = TRY(context.matrix("a", s.value_heads, context.hidden));

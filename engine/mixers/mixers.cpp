@@ -38,7 +38,12 @@ std::vector<TokenMixerSpec> window_examples() {
     SoftmaxSpec normed = softmax_example(4, 1, 16, 8);
     normed.window = 32;
     normed.qk_norm = QkNorm::PerHead;
-    return {small, normed};
+    SoftmaxSpec sunk = softmax_example(4, 2, 24, 8);
+    sunk.value_head_dim = 16;
+    sunk.window = 16;
+    sunk.sinks = true;
+    sunk.value_scale = 0.7;
+    return {small, normed, sunk};
 }
 
 std::vector<TokenMixerSpec> gated_delta_examples() {
@@ -56,16 +61,82 @@ std::vector<TokenMixerSpec> gated_delta_examples() {
     GatedDeltaSpec strong = equal;
     strong.beta_scale = 2.0;
     strong.key_dim = 10;
+    strong.joined_qkv = false;
     return {equal, grouped, tiled, strong};
 }
 
+LatentSpec latent_example(std::int64_t query_rank, std::int64_t rotated) {
+    LatentSpec spec;
+    spec.query_heads = 4;
+    spec.nope_dim = 12;
+    spec.rope_dim = 8;
+    spec.value_dim = 10;
+    spec.kv_rank = 16;
+    spec.query_rank = query_rank;
+    spec.scale = 1.0 / std::sqrt(20.0);
+    spec.rope.dims = rotated;
+    spec.rope.layout = RopeLayout::Interleaved;
+    return spec;
+}
+
+std::vector<TokenMixerSpec> latent_examples() {
+    LatentSpec gated = latent_example(0, 0);
+    gated.output_gate = true;
+    return {latent_example(24, 8), gated};
+}
+
+std::vector<TokenMixerSpec> sparse_examples() {
+    LatentSpec sparse = latent_example(24, 8);
+    sparse.indexer = IndexerSpec{.heads = 3, .head_dim = 16, .top_k = 20, .rope = {}};
+    sparse.indexer->rope.dims = 8;
+    LatentSpec wide = latent_example(0, 8);
+    wide.indexer = IndexerSpec{.heads = 2, .head_dim = 10, .top_k = 1000, .rope = {}};
+    return {sparse, wide};
+}
+
+std::vector<TokenMixerSpec> kda_examples() {
+    KdaSpec plain;
+    plain.heads = 2;
+    plain.head_dim = 16;
+    plain.decay_rank = 16;
+    plain.gate_rank = 16;
+    KdaSpec bounded;
+    bounded.heads = 3;
+    bounded.head_dim = 10;
+    bounded.conv_kernel = 3;
+    bounded.decay_rank = 6;
+    bounded.decay_bound = -5.0;
+    return {plain, bounded};
+}
+
+std::vector<TokenMixerSpec> lightning_examples() {
+    LightningSpec silu;
+    silu.heads = 4;
+    silu.head_dim = 16;
+    silu.silu = true;
+    silu.qkv_per_head = true;
+    LightningSpec normed;
+    normed.heads = 6;
+    normed.head_dim = 10;
+    normed.qk_norm = true;
+    normed.scale = 1.0 / std::sqrt(10.0);
+    normed.norm_groups = 3;
+    normed.layer_factor = 0.25;
+    normed.rope.dims = 4;
+    return {silu, normed};
+}
+
 std::vector<ChannelMixerSpec> dense_examples() {
-    DenseSpec plain;
-    plain.intermediate = 40;
-    DenseSpec biased;
-    biased.intermediate = 33;
-    biased.bias = true;
-    return {plain, biased};
+    std::vector<ChannelMixerSpec> all;
+    for (const GluSpec::Kind kind : {GluSpec::Kind::Silu, GluSpec::Kind::GeluTanh,
+                                     GluSpec::Kind::Clamped, GluSpec::Kind::Situ}) {
+        DenseSpec spec;
+        spec.intermediate = kind == GluSpec::Kind::Silu ? 40 : 33;
+        spec.bias = kind == GluSpec::Kind::GeluTanh;
+        spec.glu.kind = kind;
+        all.emplace_back(spec);
+    }
+    return all;
 }
 
 std::vector<ChannelMixerSpec> moe_examples() {
@@ -81,17 +152,24 @@ std::vector<ChannelMixerSpec> moe_examples() {
     chosen.score = MoeSpec::Score::Sigmoid;
     chosen.choice_bias = true;
     chosen.weight_scale = 2.5;
-    return {plain, shared, chosen};
+    MoeSpec grouped = chosen;
+    grouped.groups = 4;
+    grouped.groups_kept = 2;
+    MoeSpec biased = plain;
+    biased.score = MoeSpec::Score::SoftmaxOfChosen;
+    biased.router_bias = true;
+    biased.expert_bias = true;
+    biased.glu.kind = GluSpec::Kind::Clamped;
+    MoeSpec latent = chosen;
+    latent.latent = 28;
+    latent.latent_norm = true;
+    latent.shared_intermediate = 24;
+    return {plain, shared, chosen, grouped, biased, latent};
 }
 
-bool is_full(const TokenMixerSpec& spec) {
-    return kind_of(spec) == MixerKind::FullAttention;
-}
-bool is_window(const TokenMixerSpec& spec) {
-    return kind_of(spec) == MixerKind::SlidingWindow;
-}
-bool is_gated_delta(const TokenMixerSpec& spec) {
-    return kind_of(spec) == MixerKind::GatedDelta;
+template <MixerKind kKind>
+bool is(const TokenMixerSpec& spec) {
+    return kind_of(spec) == kKind;
 }
 bool is_dense(const ChannelMixerSpec& spec) {
     return std::holds_alternative<DenseSpec>(spec);
@@ -101,10 +179,15 @@ bool is_moe(const ChannelMixerSpec& spec) {
 }
 
 // REGISTER A MIXER HERE: one row.
-constexpr std::array<TokenMixerRow, 3> kTokenMixers{{
-    {"full attention", is_full, make_softmax_attention, full_attention_examples},
-    {"sliding window", is_window, make_softmax_attention, window_examples},
-    {"gated delta", is_gated_delta, make_gated_delta, gated_delta_examples},
+constexpr std::array<TokenMixerRow, 7> kTokenMixers{{
+    {"full attention", is<MixerKind::FullAttention>, make_softmax_attention,
+     full_attention_examples},
+    {"sliding window", is<MixerKind::SlidingWindow>, make_softmax_attention, window_examples},
+    {"latent attention", is<MixerKind::Latent>, make_latent_attention, latent_examples},
+    {"sparse attention", is<MixerKind::Sparse>, make_latent_attention, sparse_examples},
+    {"gated delta", is<MixerKind::GatedDelta>, make_gated_delta, gated_delta_examples},
+    {"KDA", is<MixerKind::Kda>, make_kda, kda_examples},
+    {"lightning", is<MixerKind::Lightning>, make_lightning, lightning_examples},
 }};
 constexpr std::array<ChannelMixerRow, 2> kChannelMixers{{
     {"dense", is_dense, make_dense, dense_examples},

@@ -27,6 +27,8 @@ public:
                                   std::int64_t cols) = 0;
     // `count` values as f32.
     virtual Result<std::span<const float>> vector(const std::string& name, std::int64_t count) = 0;
+    // Values that a mixer computed itself, beside the weights.
+    virtual Result<std::span<const float>> constants(std::span<const float> values) = 0;
 };
 
 // What a mixer is built from. Tensors are asked for as prefix + ".q".
@@ -73,8 +75,14 @@ Result<std::unique_ptr<ChannelMixer>> make_channel_mixer(const ChannelMixerSpec&
 // The mixers' own files.
 Result<std::unique_ptr<TokenMixer>> make_softmax_attention(const TokenMixerSpec& spec,
                                                            const MixerContext& context);
+Result<std::unique_ptr<TokenMixer>> make_latent_attention(const TokenMixerSpec& spec,
+                                                          const MixerContext& context);
 Result<std::unique_ptr<TokenMixer>> make_gated_delta(const TokenMixerSpec& spec,
                                                      const MixerContext& context);
+Result<std::unique_ptr<TokenMixer>> make_kda(const TokenMixerSpec& spec,
+                                             const MixerContext& context);
+Result<std::unique_ptr<TokenMixer>> make_lightning(const TokenMixerSpec& spec,
+                                                   const MixerContext& context);
 Result<std::unique_ptr<ChannelMixer>> make_dense(const ChannelMixerSpec& spec,
                                                  const MixerContext& context);
 Result<std::unique_ptr<ChannelMixer>> make_moe(const ChannelMixerSpec& spec,

@@ -47,12 +47,13 @@ public:
     Weight m_q, m_k, m_v, m_o;
     std::span<const float> m_q_bias, m_k_bias, m_v_bias, m_o_bias;
     std::span<const float> m_q_norm, m_k_norm;
+    std::span<const float> m_sinks;
     RopeTable m_rope;
 
     Result<std::unique_ptr<MixerState>> make_state(StateLedger& ledger, int layer,
                                                    const StateOptions& options) const override {
-        const SoftmaxCache cache = TRY(
-            SoftmaxCache::create(ledger, layer, m_spec, options.kv_dtype, options.context_tokens));
+        const SoftmaxCache cache = TRY(SoftmaxCache::create(
+            ledger, layer, cache_shape(m_spec), options.kv_dtype, options.context_tokens));
         return std::unique_ptr<MixerState>(std::make_unique<SoftmaxState>(cache));
     }
 
@@ -91,6 +92,9 @@ public:
         const View<float, 2> mixed = backend.scratch(tokens, s.query_heads * s.value_head_dim);
         attend(backend, q, k, v, cache, step.first_position, mixed);
         cache.set_position(step.first_position + tokens);
+        if (s.value_scale != 1.0) { // of the sum instead of every value: caches stay plain
+            backend.scale(mixed, static_cast<float>(s.value_scale));
+        }
         if (s.output_gate) {
             const View<float, 3> heads(mixed.data, {tokens, s.query_heads, s.value_head_dim},
                                        {mixed.stride[0], s.value_head_dim, 1});
@@ -150,6 +154,7 @@ private:
             op.value_head_dim = s.value_head_dim;
             op.scale = static_cast<float>(s.scale);
             op.window = s.window;
+            op.sinks = data_or_null(m_sinks);
             op.out = View<float, 3>(mixed.data + first * mixed.stride[0],
                                     {count, s.query_heads, s.value_head_dim},
                                     {mixed.stride[0], s.value_head_dim, 1});
@@ -185,6 +190,9 @@ Result<std::unique_ptr<TokenMixer>> make_softmax_attention(const TokenMixerSpec&
     }
     if (s.output_bias) {
         mixer->m_o_bias = TRY(context.vector("o_bias", context.hidden));
+    }
+    if (s.sinks) {
+        mixer->m_sinks = TRY(context.vector("sinks", s.query_heads));
     }
     if (s.qk_norm != QkNorm::None) {
         const bool per_head = s.qk_norm == QkNorm::PerHead;

@@ -22,11 +22,24 @@ constexpr std::int64_t kLogitRows = 16;
 } // namespace
 
 struct Model::Impl {
+    // What surrounds a mixer: norms, each (hidden) or empty, and what attention residuals read by.
+    struct Surround {
+        JoinSpec join;
+        std::span<const float> before, after, residual;
+    };
     struct Layer {
-        std::span<const float> mixer_norm; // (hidden)
+        Surround around_mixer;
         std::unique_ptr<TokenMixer> mixer;
-        std::span<const float> channel_norm; // (hidden)
+        Surround around_channel;
         std::unique_ptr<ChannelMixer> channel;
+    };
+
+    // Activations of one pass, (T, hidden) each.
+    struct Rows {
+        View<float, 2> x;                // the residual stream
+        View<float, 2> normed;           // what a mixer reads
+        View<float, 2> mixed;            // what it answers
+        std::span<View<float, 2>> aside; // streams put aside by attention residuals, as yet
     };
 
     std::shared_ptr<Backend> backend;
@@ -36,15 +49,21 @@ struct Model::Impl {
     Weight embedding; // (vocab, hidden)
     Weight output;    // (vocab, hidden)
     std::span<const float> norm;
+    std::span<const float> residual_output; // of attention residuals, or empty
     std::vector<Layer> layers;
     std::vector<std::string> unused;
 
     // Asks the source for everything the spec has, layer by layer.
     Result<void> build(WeightSource& weights, const std::function<void(std::size_t)>& begin_layer);
+    Result<Surround> surround(WeightSource& weights, const JoinSpec& join, std::size_t layer,
+                              const std::string& part) const;
     // x (T, hidden) through all layers. False when stopped on the way.
-    Result<bool> run_layers(Sequence::Impl& sequence, View<float, 2> x, View<float, 2> normed,
-                            View<float, 2> mixed, const Tap* tap,
+    Result<bool> run_layers(Sequence::Impl& sequence, const Rows& rows, const Tap* tap,
                             const std::stop_token& stop) const;
+    // What a mixer reads of the stream, in rows.normed, and how its answer in rows.mixed joins it.
+    void enter(const Surround& around, const Rows& rows) const;
+    void leave(const Surround& around, const Rows& rows) const;
+    void copy_rows(View<const float, 2> from, View<float, 2> to) const;
     // The final norm and the output product; host memory receives (T, vocab).
     void write_logits(View<const float, 2> x, View<float, 2> normed, View<float, 2> host) const;
 };
@@ -60,13 +79,16 @@ Result<void> Model::Impl::build(WeightSource& weights,
         }
         const std::string prefix = "layers." + std::to_string(i);
         Layer layer;
-        layer.mixer_norm = TRY(weights.vector(prefix + ".mixer_norm", spec.hidden));
-        layer.channel_norm = TRY(weights.vector(prefix + ".channel_norm", spec.hidden));
+        layer.around_mixer = TRY(surround(weights, spec.layers[i].mixer_join, i, "mixer"));
+        layer.around_channel = TRY(surround(weights, spec.layers[i].channel_join, i, "channel"));
         MixerContext context{&weights, prefix + ".mixer", spec.hidden, spec.norm_eps};
         layer.mixer = TRY(make_token_mixer(spec.layers[i].mixer, context));
         context.prefix = prefix + ".channel";
         layer.channel = TRY(make_channel_mixer(spec.layers[i].channel, context));
         layers.push_back(std::move(layer));
+    }
+    if (spec.residual_block > 0) {
+        residual_output = TRY(weights.vector("residual.output", spec.hidden));
     }
     norm = TRY(weights.vector("norm", spec.hidden));
     output = embedding;
@@ -74,6 +96,25 @@ Result<void> Model::Impl::build(WeightSource& weights,
         output = TRY(weights.matrix("output", spec.vocab, spec.hidden));
     }
     return {};
+}
+
+Result<Model::Impl::Surround> Model::Impl::surround(WeightSource& weights, const JoinSpec& join,
+                                                    std::size_t layer,
+                                                    const std::string& part) const {
+    const std::string prefix = fmt::format("layers.{}.{}", layer, part);
+    Surround around;
+    around.join = join;
+    if (join.norm_before) {
+        around.before = TRY(weights.vector(prefix + "_norm", spec.hidden));
+    }
+    if (join.norm_after) {
+        around.after = TRY(weights.vector(prefix + "_norm_after", spec.hidden));
+    }
+    if (spec.residual_block > 0) {
+        around.residual =
+            TRY(weights.vector(fmt::format("residual.{}.{}", part, layer), spec.hidden));
+    }
+    return around;
 }
 
 Result<std::optional<std::shared_ptr<const Model>>>
@@ -176,10 +217,50 @@ Result<std::unique_ptr<MixerState>> Model::make_state(StateLedger& ledger, std::
 
 // --- the forward pass ----------------------------------------------------------------------------
 
-Result<bool> Model::Impl::run_layers(Sequence::Impl& sequence, View<float, 2> x,
-                                     View<float, 2> normed, View<float, 2> mixed, const Tap* tap,
+void Model::Impl::copy_rows(View<const float, 2> from, View<float, 2> to) const {
+    HS_ASSERT(from.extent == to.extent && from.contiguous() && to.contiguous());
+    backend->copy(reinterpret_cast<std::byte*>(to.data),
+                  reinterpret_cast<const std::byte*>(from.data),
+                  from.extent[0] * from.extent[1] * static_cast<std::int64_t>(sizeof(float)));
+}
+
+void Model::Impl::enter(const Surround& around, const Rows& rows) const {
+    View<const float, 2> read = rows.x;
+    if (spec.residual_block > 0) {
+        // Of the streams put aside and the running one; the first layer has none aside.
+        std::vector<View<const float, 2>> streams(rows.aside.begin(), rows.aside.end());
+        streams.emplace_back(rows.x);
+        backend->mix_streams(streams, around.residual, static_cast<float>(spec.norm_eps),
+                             rows.normed);
+        read = rows.normed;
+    }
+    if (around.join.norm_before) {
+        backend->rms_norm(read, around.before, static_cast<float>(spec.norm_eps), rows.normed);
+    } else if (read.data != rows.normed.data) {
+        copy_rows(read, rows.normed);
+    }
+}
+
+void Model::Impl::leave(const Surround& around, const Rows& rows) const {
+    const JoinSpec& join = around.join;
+    if (join.norm_after) {
+        backend->rms_norm(rows.mixed, around.after, static_cast<float>(spec.norm_eps), rows.mixed);
+    }
+    if (join.skip_normed) {
+        copy_rows(rows.normed, rows.x);
+    }
+    if (join.skip_scale == 1.0 && join.branch_scale == 1.0) {
+        backend->add(rows.x, rows.mixed);
+    } else {
+        backend->blend(rows.x, static_cast<float>(join.skip_scale), rows.mixed,
+                       static_cast<float>(join.branch_scale));
+    }
+}
+
+Result<bool> Model::Impl::run_layers(Sequence::Impl& sequence, const Rows& all, const Tap* tap,
                                      const std::stop_token& stop) const {
-    const auto eps = static_cast<float>(spec.norm_eps);
+    Rows rows = all;
+    rows.aside = {};
     Step step;
     step.first_position = sequence.position();
     step.tap = tap;
@@ -188,20 +269,34 @@ Result<bool> Model::Impl::run_layers(Sequence::Impl& sequence, View<float, 2> x,
         step.layer = static_cast<int>(i);
 
         backend->reset_scratch();
-        backend->rms_norm(x, layer.mixer_norm, eps, normed);
-        TRY(layer.mixer->forward(*backend, normed, *sequence.layers[i], step, mixed));
-        backend->add(x, mixed);
+        enter(layer.around_mixer, rows);
+        TRY(layer.mixer->forward(*backend, rows.normed, *sequence.layers[i], step, rows.mixed));
+        if (spec.residual_block > 0 && i % static_cast<std::size_t>(spec.residual_block) == 0) {
+            // The stream is put aside as it is, and begins anew with the mixer's answer.
+            rows.aside = all.aside.first(rows.aside.size() + 1);
+            std::swap(rows.aside.back().data, rows.x.data);
+            copy_rows(rows.mixed, rows.x);
+        } else {
+            leave(layer.around_mixer, rows);
+        }
         if (stop.stop_requested()) {
             return false;
         }
 
         backend->reset_scratch();
-        backend->rms_norm(x, layer.channel_norm, eps, normed);
-        layer.channel->forward(*backend, normed, step, mixed);
-        backend->add(x, mixed);
+        enter(layer.around_channel, rows);
+        layer.channel->forward(*backend, rows.normed, step, rows.mixed);
+        leave(layer.around_channel, rows);
         if (stop.stop_requested()) {
             return false;
         }
+    }
+    if (spec.residual_block > 0) {
+        Surround last;
+        last.join.norm_before = false;
+        last.residual = residual_output;
+        enter(last, rows);
+        copy_rows(rows.normed, all.x);
     }
     return true;
 }
@@ -214,6 +309,9 @@ void Model::Impl::write_logits(View<const float, 2> x, View<float, 2> normed,
         backend->reset_scratch();
         const View<float, 2> logits = backend->scratch(rows, spec.vocab);
         backend->matmul(normed.slice(first, rows), output, logits);
+        if (spec.logit_softcap > 0) {
+            backend->softcap(logits, static_cast<float>(spec.logit_softcap));
+        }
         for (std::int64_t r = 0; r < rows; ++r) {
             const std::span<float> row(&host(first + r, 0), static_cast<std::size_t>(spec.vocab));
             backend->copy_out(std::as_writable_bytes(row),
@@ -254,15 +352,21 @@ Result<void> Model::forward(Sequence& sequence, std::span<const std::int32_t> id
     float* const room = TRY(held.room_for_activations(pass));
     for (std::int64_t first = 0; first < tokens; first += pass) {
         const std::int64_t count = std::min(pass, tokens - first);
-        const View<float, 2> x(room, {count, s.hidden});
-        const View<float, 2> normed(room + pass * s.hidden, {count, s.hidden});
-        const View<float, 2> mixed(room + 2 * pass * s.hidden, {count, s.hidden});
+        std::vector<View<float, 2>> views;
+        for (std::int64_t i = 0; i < activation_rows(s); ++i) {
+            views.emplace_back(room + i * pass * s.hidden,
+                               std::array<std::int64_t, 2>{count, s.hidden});
+        }
+        const Impl::Rows rows{views[0], views[1], views[2], std::span(views).subspan(3)};
         const auto part =
             ids.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
 
         m_impl->backend->reset_scratch();
-        m_impl->backend->embed(m_impl->embedding, part, x);
-        Result<bool> ran = m_impl->run_layers(held, x, normed, mixed, tap, stop);
+        m_impl->backend->embed(m_impl->embedding, part, rows.x);
+        if (s.embedding_scale != 1.0) {
+            m_impl->backend->scale(rows.x, static_cast<float>(s.embedding_scale));
+        }
+        Result<bool> ran = m_impl->run_layers(held, rows, tap, stop);
         if (!ran.ok() || !ran.value()) {
             // Layers stand at different positions now.
             TRY(held.restore(held.position()));
@@ -270,9 +374,9 @@ Result<void> Model::forward(Sequence& sequence, std::span<const std::int32_t> id
         }
         held.ids.insert(held.ids.end(), part.begin(), part.end());
         if (wanted == Logits::All) {
-            m_impl->write_logits(x, normed, logits.slice(first, count));
+            m_impl->write_logits(rows.x, rows.normed, logits.slice(first, count));
         } else if (wanted == Logits::Last && first + count == tokens) {
-            m_impl->write_logits(x.slice(count - 1, 1), normed.slice(count - 1, 1),
+            m_impl->write_logits(rows.x.slice(count - 1, 1), rows.normed.slice(count - 1, 1),
                                  logits.slice(0, 1));
         }
     }

@@ -18,14 +18,15 @@ std::int64_t Sequence::Impl::snapshot_bytes() const {
                            [](std::int64_t sum, const Snapshot& s) { return sum + s.bytes; });
 }
 
-Result<float*> Sequence::Impl::room_for_activations(std::int64_t rows) {
-    if (rows > activation_rows) {
+Result<float*> Sequence::Impl::room_for_activations(std::int64_t tokens) {
+    if (tokens > activation_tokens) {
         activations.reset(); // not both at once
-        activation_rows = 0;
+        activation_tokens = 0;
+        const ModelSpec& spec = model->spec();
         const std::int64_t bytes =
-            3 * rows * model->spec().hidden * static_cast<std::int64_t>(sizeof(float));
+            activation_rows(spec) * tokens * spec.hidden * static_cast<std::int64_t>(sizeof(float));
         activations = TRY(model->backend().allocate(bytes).with_context("activations"));
-        activation_rows = rows;
+        activation_tokens = tokens;
     }
     return reinterpret_cast<float*>(activations->data());
 }

@@ -12,6 +12,14 @@
 
 namespace hs {
 
+// Rows of width hidden that a token takes on its way through the layers: the residual stream, its
+// normed copy, a mixer's output, and streams put aside by attention residuals.
+inline std::int64_t activation_rows(const ModelSpec& spec) {
+    const auto layers = static_cast<std::int64_t>(spec.layers.size());
+    return 3 +
+           (spec.residual_block > 0 ? (layers + spec.residual_block - 1) / spec.residual_block : 0);
+}
+
 struct Sequence::Impl {
     struct Snapshot {
         std::int64_t position = 0;
@@ -33,14 +41,14 @@ struct Sequence::Impl {
     std::vector<Snapshot> snapshots; // in order of age
     std::vector<HeldReply> replies;
     std::unique_ptr<Buffer> activations;
-    std::int64_t activation_rows = 0;
+    std::int64_t activation_tokens = 0;
 
     std::int64_t position() const { return static_cast<std::int64_t>(ids.size()); }
     bool can_cut() const;
     std::int64_t snapshot_bytes() const;
     void snapshot(bool in_passing);
-    // Room for the residual stream, its normed copy and a mixer's output, (3, rows, hidden).
-    Result<float*> room_for_activations(std::int64_t rows);
+    // Room for the activations of a pass, (activation_rows(spec), rows, hidden).
+    Result<float*> room_for_activations(std::int64_t tokens);
     // Brings every layer to the latest state at or before `position`, also when a pass broke off
     // between layers.
     Result<std::int64_t> restore(std::int64_t position);

@@ -30,12 +30,18 @@ std::uint16_t float_to_half(float f) {
         sign + (static_cast<std::uint32_t>(std::min(exponent, 30)) << 10) + rounded);
 }
 
-// Values of a small tensor as f32. False for types that hold no numbers to multiply with.
-bool read_values(const TensorInfo& tensor, std::span<float> out) {
-    if (tensor.data.size() < static_cast<std::size_t>(tensor.bytes)) {
+// out.size() values of a small tensor as f32, from element `first` on; block types only whole.
+// False for types that hold no numbers to multiply with, and where the tensor ends before.
+bool read_values(const TensorInfo& tensor, std::span<float> out, std::int64_t first = 0) {
+    const DTypeInfo& type = info(tensor.dtype);
+    const std::int64_t elements = tensor.elements();
+    const auto wanted = static_cast<std::int64_t>(out.size());
+    if (tensor.data.size() < static_cast<std::size_t>(tensor.bytes) || first < 0 ||
+        wanted > elements || first > elements - wanted ||
+        (type.block_elems != 1 && (first != 0 || wanted != elements))) {
         return false;
     }
-    const std::byte* const from = tensor.data.data();
+    const std::byte* const from = tensor.data.data() + first * type.block_bytes;
     if (tensor.dtype == DType::F64) {
         for (std::size_t i = 0; i < out.size(); ++i) {
             double value = 0;
@@ -50,7 +56,9 @@ bool read_values(const TensorInfo& tensor, std::span<float> out) {
         }
         return true;
     }
-    return dequantise(tensor.dtype, tensor.data, out).ok();
+    return dequantise(tensor.dtype,
+                      tensor.data.subspan(static_cast<std::size_t>(from - tensor.data.data())), out)
+        .ok();
 }
 
 bool is_fp8(DType dtype) {
@@ -60,6 +68,10 @@ bool is_fp8(DType dtype) {
 bool is_weight_type(DType dtype) {
     return dtype == DType::F32 || dtype == DType::F16 || dtype == DType::BF16 || is_fp8(dtype) ||
            info(dtype).quantised;
+}
+
+std::int64_t cols_of(const TensorInfo& tensor) {
+    return tensor.shape.empty() ? 0 : tensor.shape.back();
 }
 
 std::size_t alignment_of(DType dtype) {
@@ -78,6 +90,18 @@ Error out_of_memory(const std::string& name, std::int64_t bytes) {
     return {ErrorCode::OutOfMemory,
             fmt::format("{}: no memory for {} bytes of weights", name, bytes),
             "Close other programs, or take a smaller or more strongly quantised model."};
+}
+
+// f32 values on the backend.
+Result<std::span<const float>> place_values(Backend& backend, WeightMemory& memory,
+                                            std::span<const float> values) {
+    const std::span<const std::byte> bytes = std::as_bytes(values);
+    std::unique_ptr<Buffer> buffer = TRY(backend.allocate(static_cast<std::int64_t>(bytes.size())));
+    backend.copy_in(buffer->data(), bytes);
+    const std::span<const float> placed(reinterpret_cast<const float*>(buffer->data()),
+                                        values.size());
+    memory.buffers.push_back(std::move(buffer));
+    return placed;
 }
 
 std::string shape_text(std::initializer_list<std::int64_t> shape) {
@@ -99,6 +123,13 @@ struct CheckpointWeights::Found {
 
     std::string place() const { return name + " (" + source.name + ")"; }
 };
+
+Error CheckpointWeights::misfit(const Found& found, const std::string& expected) {
+    return {
+        ErrorCode::Corrupt,
+        fmt::format("{}: expected {}, found {}", found.place(), expected, found.tensor->describe()),
+        "The tensor does not fit the model's configuration; fetch the file again."};
+}
 
 CheckpointWeights::CheckpointWeights(Backend& backend, const Checkpoint& checkpoint,
                                      TensorMap tensors, WeightMemory& memory, std::stop_token stop,
@@ -149,6 +180,36 @@ Result<Weight> CheckpointWeights::matrix(const std::string& name, std::int64_t r
     const Found found = TRY(find(name));
     const TensorInfo& tensor = *found.tensor;
     const TensorSource& source = found.source;
+    if (!source.mxfp4_scales.empty()) {
+        return packed_mxfp4(found, rows, cols);
+    }
+    if (source.transposed > 0) {
+        // What is asked for is the transpose: (rows, cols) lies as (rows / c * cols, c).
+        HS_ASSERT(source.transposed == cols);
+        const std::int64_t file_cols = cols_of(tensor);
+        if (file_cols < 1 || rows % file_cols != 0) {
+            return misfit(found, fmt::format("columns that divide {}", rows));
+        }
+        const std::int64_t kept = rows / file_cols * cols;
+        Found plain = found;
+        plain.source.transposed = 0;
+        const Weight weight = TRY(mapped(plain, kept, file_cols));
+        return transpose(weight, found);
+    }
+    const Weight weight = TRY(mapped(found, rows, cols));
+    const std::byte* const host = weight.data;
+    const Weight placed = TRY(m_backend->place(weight).with_context(found.place()));
+    if (placed.data != host) {
+        m_checkpoint->forget(tensor); // the device has its own copy
+    }
+    count(tensor);
+    return placed;
+}
+
+// A matrix as it lies in the file, or its rows as the source chooses them; not on the backend yet.
+Result<Weight> CheckpointWeights::mapped(const Found& found, std::int64_t rows, std::int64_t cols) {
+    const TensorInfo& tensor = *found.tensor;
+    const TensorSource& source = found.source;
     const bool stacked = source.expert >= 0;
 
     // The shape, outermost first: (experts, rows, cols), (rows, cols), or (cols) for one row.
@@ -159,17 +220,16 @@ Result<Weight> CheckpointWeights::matrix(const std::string& name, std::int64_t r
         fits = dims == 3 && source.expert < tensor.shape[0] && tensor.shape[1] == file_rows &&
                tensor.shape[2] == cols;
     } else {
+        // Heads may lie as a dimension of their own: (heads, rows, cols).
         fits = (dims == 2 && tensor.shape[0] == file_rows && tensor.shape[1] == cols) ||
+               (dims == 3 && tensor.shape[2] == cols && tensor.elements() == file_rows * cols) ||
                (dims == 1 && file_rows == 1 && tensor.shape[0] == cols);
     }
     if (!fits) {
         const std::string expected =
             stacked ? fmt::format("(more than {}, {}, {})", source.expert, file_rows, cols)
                     : shape_text({file_rows, cols});
-        return Error{
-            ErrorCode::Corrupt,
-            fmt::format("{}: expected {}, found {}", found.place(), expected, tensor.describe()),
-            "The tensor does not fit the model's configuration; fetch the file again."};
+        return misfit(found, expected);
     }
     if (!is_weight_type(tensor.dtype)) {
         return Error{ErrorCode::Unsupported,
@@ -206,13 +266,118 @@ Result<Weight> CheckpointWeights::matrix(const std::string& name, std::int64_t r
     HS_ASSERT(weight.rows == rows);
 
     m_memory->quantised = m_memory->quantised || type.quantised;
-    const std::byte* const host = weight.data;
-    weight = TRY(m_backend->place(weight).with_context(found.place()));
-    if (weight.data != host) {
-        m_checkpoint->forget(tensor); // the device has its own copy
-    }
-    count(tensor);
     return weight;
+}
+
+// Runs of source.transposed rows become their transposes, as f32: (runs * columns, transposed).
+Result<Weight> CheckpointWeights::transpose(const Weight& weight, const Found& found) {
+    const std::int64_t height = found.source.transposed;
+    const std::int64_t width = weight.cols;
+    const auto plain = [&](std::int64_t rows, std::int64_t cols) {
+        Weight made;
+        made.dtype = DType::F32;
+        made.rows = rows;
+        made.cols = cols;
+        made.row_stride_bytes = row_bytes(DType::F32, cols);
+        return made;
+    };
+    Weight turned = plain(weight.rows / height * width, height);
+    std::unique_ptr<std::byte[]> memory = allocate_bytes(turned.bytes());
+    if (memory == nullptr) {
+        return out_of_memory(found.place(), turned.bytes());
+    }
+    auto* const to = reinterpret_cast<float*>(memory.get());
+    std::vector<float> row(static_cast<std::size_t>(width));
+    for (std::int64_t r = 0; r < weight.rows; ++r) {
+        const std::byte* const from = weight.data + r * weight.row_stride_bytes;
+        TRY(dequantise(weight.dtype,
+                       {from, static_cast<std::size_t>(row_bytes(weight.dtype, width))}, row)
+                .with_context(found.place()));
+        for (std::int64_t c = 0; c < width; ++c) {
+            float value = row[static_cast<std::size_t>(c)];
+            if (weight.scales != nullptr) {
+                value *= weight.scales[r / weight.scale_block_rows * weight.scale_stride +
+                                       c / weight.scale_block_cols];
+            }
+            to[(r / height * width + c) * height + r % height] = value;
+        }
+    }
+    turned.data = memory.get();
+    const Weight placed = TRY(m_backend->place(turned).with_context(found.place()));
+    if (placed.data == memory.get()) {
+        m_memory->copies.push_back(std::move(memory));
+    }
+    count(*found.tensor);
+    return placed;
+}
+
+// Two tensors of bytes to ggml's blocks: the factor, then 16 bytes of which byte i holds values i
+// and i + 16. In the checkpoint byte i of a row holds values 2 i and 2 i + 1, the lower first.
+Result<Weight> CheckpointWeights::packed_mxfp4(const Found& found, std::int64_t rows,
+                                               std::int64_t cols) {
+    const TensorInfo& values = *found.tensor;
+    const TensorInfo* const factors = m_checkpoint->find(found.source.mxfp4_scales);
+    if (factors == nullptr) {
+        return Error{ErrorCode::NotFound,
+                     fmt::format("{}: tensor {} is missing from the checkpoint", found.name,
+                                 found.source.mxfp4_scales),
+                     "The file may be incomplete; fetch it again."};
+    }
+    constexpr std::int64_t kBlock = 32;
+    const bool stacked = found.source.expert >= 0;
+    const std::int64_t experts = stacked && !values.shape.empty() ? values.shape[0] : 1;
+    const std::int64_t file_rows = found.source.rows.empty() ? rows : found.source.file_rows;
+    const std::int64_t blocks = cols / kBlock;
+    const bool bytes = info(values.dtype).block_bytes == 1 && info(factors->dtype).block_bytes == 1;
+    if (!bytes || cols % kBlock != 0 || found.source.expert >= experts ||
+        values.elements() != experts * file_rows * blocks * (kBlock / 2) ||
+        factors->elements() != experts * file_rows * blocks ||
+        static_cast<std::int64_t>(values.data.size()) < values.elements() ||
+        static_cast<std::int64_t>(factors->data.size()) < factors->elements()) {
+        return misfit(found, fmt::format("bytes of MXFP4 for {} x ({}, {}) and factors {}", experts,
+                                         file_rows, cols, factors->describe()));
+    }
+    Weight weight;
+    weight.dtype = DType::MXFP4;
+    weight.rows = rows;
+    weight.cols = cols;
+    weight.row_stride_bytes = row_bytes(DType::MXFP4, cols);
+    std::unique_ptr<std::byte[]> memory = allocate_bytes(weight.bytes());
+    if (memory == nullptr) {
+        return out_of_memory(found.place(), weight.bytes());
+    }
+    std::vector<RowRange> ranges = found.source.rows;
+    if (ranges.empty()) {
+        ranges.push_back({0, rows});
+    }
+    const std::int64_t first_row = std::max<std::int64_t>(0, found.source.expert) * file_rows;
+    std::byte* to = memory.get();
+    for (const RowRange& range : ranges) {
+        for (std::int64_t i = 0; i < range.count; ++i) {
+            const std::int64_t row = first_row + range.first + i * range.step;
+            for (std::int64_t b = 0; b < blocks; ++b) {
+                const std::byte* const from = values.data.data() + (row * blocks + b) * kBlock / 2;
+                *to++ = factors->data[static_cast<std::size_t>(row * blocks + b)];
+                for (int j = 0; j < 16; ++j) {
+                    const auto nibble = [&](int k) {
+                        const std::byte pair = from[k / 2];
+                        return k % 2 == 0 ? pair & std::byte{15} : pair >> 4;
+                    };
+                    *to++ = nibble(j) | (nibble(j + 16) << 4);
+                }
+            }
+        }
+    }
+    HS_ASSERT(to == memory.get() + weight.bytes());
+    weight.data = memory.get();
+    const Weight placed = TRY(m_backend->place(weight).with_context(found.place()));
+    if (placed.data == memory.get()) {
+        m_memory->copies.push_back(std::move(memory));
+    }
+    m_memory->quantised = true;
+    count(values);
+    count(*factors);
+    return placed;
 }
 
 // FP8 factors lie in a tensor of their own: one for all, one per row, or one per block
@@ -313,14 +478,15 @@ Result<void> CheckpointWeights::select_rows(Weight& weight, const Found& found) 
     }
     std::int64_t rows = 0;
     for (const RowRange& range : ranges) {
-        HS_ASSERT(range.first >= 0 && range.count >= 1 && range.first + range.count <= weight.rows);
+        HS_ASSERT(range.first >= 0 && range.count >= 1 && range.step >= 1);
+        HS_ASSERT(range.first + (range.count - 1) * range.step < weight.rows);
         rows += range.count;
     }
     const auto address = reinterpret_cast<std::uintptr_t>(weight.data);
     const bool aligned = address % alignment_of(weight.dtype) == 0;
     const bool scales_follow =
         weight.scales == nullptr || ranges.front().first % weight.scale_block_rows == 0;
-    if (ranges.size() == 1 && aligned && scales_follow) {
+    if (ranges.size() == 1 && ranges.front().step == 1 && aligned && scales_follow) {
         weight = weight.slice_rows(ranges.front().first, rows);
         return {};
     }
@@ -337,15 +503,17 @@ Result<void> CheckpointWeights::select_rows(Weight& weight, const Found& found) 
     }
     std::int64_t at = 0;
     for (const RowRange& range : ranges) {
-        std::memcpy(copy.get() + at * weight.row_stride_bytes,
-                    weight.data + range.first * weight.row_stride_bytes,
-                    static_cast<std::size_t>(range.count * weight.row_stride_bytes));
-        for (std::int64_t r = 0; scales != nullptr && r < range.count; ++r) {
-            const std::int64_t block = (range.first + r) / weight.scale_block_rows;
-            std::copy_n(weight.scales + block * weight.scale_stride, weight.scale_stride,
-                        scales.get() + (at + r) * weight.scale_stride);
+        for (std::int64_t r = 0; r < range.count; ++r, ++at) {
+            const std::int64_t row = range.first + r * range.step;
+            std::memcpy(copy.get() + at * weight.row_stride_bytes,
+                        weight.data + row * weight.row_stride_bytes,
+                        static_cast<std::size_t>(weight.row_stride_bytes));
+            if (scales != nullptr) {
+                const std::int64_t block = row / weight.scale_block_rows;
+                std::copy_n(weight.scales + block * weight.scale_stride, weight.scale_stride,
+                            scales.get() + at * weight.scale_stride);
+            }
         }
-        at += range.count;
     }
     weight.data = copy.get();
     weight.rows = rows;
@@ -358,23 +526,65 @@ Result<void> CheckpointWeights::select_rows(Weight& weight, const Found& found) 
     return {};
 }
 
+// The values a source names: of one tensor or of several joined, all of them or some, and of a
+// stack those of one expert.
+Result<std::vector<float>> CheckpointWeights::values_of(const Found& found) {
+    const TensorSource& source = found.source;
+    std::vector<float> values;
+    for (std::size_t i = 0; i <= source.more.size(); ++i) {
+        const std::string& name = i == 0 ? source.name : source.more[i - 1];
+        const TensorInfo* const tensor = m_checkpoint->find(name);
+        if (tensor == nullptr) {
+            return Error{
+                ErrorCode::NotFound,
+                fmt::format("{}: tensor {} is missing from the checkpoint", found.name, name),
+                "The file may be incomplete; fetch it again."};
+        }
+        const std::int64_t experts =
+            source.expert < 0 || tensor->shape.empty() ? 1 : tensor->shape[0];
+        const std::int64_t elements = experts > 0 ? tensor->elements() / experts : 0;
+        std::vector<float> read;
+        // No more than the file holds: block types take half a byte per value or more.
+        if (elements >= 0 && elements <= 2 * tensor->bytes && source.expert < experts) {
+            read.resize(static_cast<std::size_t>(elements));
+        }
+        if (read.empty() ||
+            !read_values(*tensor, read, std::max<std::int64_t>(0, source.expert) * elements)) {
+            return Error{
+                ErrorCode::Unsupported,
+                fmt::format("{}: expected numbers, found {}", found.place(), tensor->describe()),
+                {}};
+        }
+        values.insert(values.end(), read.begin(), read.end());
+        count(*tensor);
+    }
+    if (source.rows.empty()) {
+        return values;
+    }
+    if (static_cast<std::int64_t>(values.size()) != source.file_rows) {
+        return Error{ErrorCode::Corrupt,
+                     fmt::format("{}: expected {} values, found {}", found.place(),
+                                 source.file_rows, found.tensor->describe()),
+                     "The tensor does not fit the model's configuration; fetch the file again."};
+    }
+    std::vector<float> chosen;
+    for (const RowRange& range : source.rows) {
+        for (std::int64_t i = 0; i < range.count; ++i) {
+            chosen.push_back(values[static_cast<std::size_t>(range.first + i * range.step)]);
+        }
+    }
+    return chosen;
+}
+
 Result<std::span<const float>> CheckpointWeights::vector(const std::string& name,
                                                          std::int64_t expected) {
     const Found found = TRY(find(name));
-    const TensorInfo& tensor = *found.tensor;
-    HS_ASSERT(found.source.rows.empty() && found.source.expert < 0);
-    if (tensor.elements() != expected) {
+    std::vector<float> values = TRY(values_of(found));
+    if (static_cast<std::int64_t>(values.size()) != expected) {
         return Error{ErrorCode::Corrupt,
                      fmt::format("{}: expected {} values, found {}", found.place(), expected,
-                                 tensor.describe()),
+                                 found.tensor->describe()),
                      "The tensor does not fit the model's configuration; fetch the file again."};
-    }
-    std::vector<float> values(static_cast<std::size_t>(expected));
-    if (!read_values(tensor, values)) {
-        return Error{
-            ErrorCode::Unsupported,
-            fmt::format("{}: expected numbers, found {}", found.place(), tensor.describe()),
-            {}};
     }
     for (float& value : values) {
         if (found.source.transform == Transform::AddOne) {
@@ -383,15 +593,11 @@ Result<std::span<const float>> CheckpointWeights::vector(const std::string& name
             value = -std::exp(value);
         }
     }
-    const std::span<const std::byte> bytes = std::as_bytes(std::span(values));
-    std::unique_ptr<Buffer> buffer =
-        TRY(m_backend->allocate(static_cast<std::int64_t>(bytes.size())).with_context(name));
-    m_backend->copy_in(buffer->data(), bytes);
-    const std::span<const float> placed(reinterpret_cast<const float*>(buffer->data()),
-                                        values.size());
-    m_memory->buffers.push_back(std::move(buffer));
-    count(tensor);
-    return placed;
+    return place_values(*m_backend, *m_memory, values).with_context(name);
+}
+
+Result<std::span<const float>> CheckpointWeights::constants(std::span<const float> values) {
+    return place_values(*m_backend, *m_memory, values);
 }
 
 // --- seed ----------------------------------------------------------------------------------------
@@ -518,7 +724,7 @@ Result<std::span<const float>> SyntheticWeights::vector(const std::string& name,
     const std::string_view part = std::string_view(name).substr(name.rfind('.') + 1);
     for (float& value : values) {
         const float u = random.uniform();
-        if (part.ends_with("norm")) {
+        if (part.ends_with("norm") || part.ends_with("norm_after")) {
             value = 1.0f + 0.1f * u;
         } else if (part == "decay_rate") {
             value = -(0.05f + 0.5f * (u + 1.0f)); // memories of a few to some dozens of tokens
@@ -528,15 +734,12 @@ Result<std::span<const float>> SyntheticWeights::vector(const std::string& name,
             value = 0.1f * u; // biases
         }
     }
-    const std::span<const std::byte> bytes = std::as_bytes(std::span(values));
-    std::unique_ptr<Buffer> buffer =
-        TRY(m_backend->allocate(static_cast<std::int64_t>(bytes.size())).with_context(name));
-    m_backend->copy_in(buffer->data(), bytes);
-    const std::span<const float> placed(reinterpret_cast<const float*>(buffer->data()),
-                                        values.size());
-    m_memory->buffers.push_back(std::move(buffer));
-    m_memory->bytes += static_cast<std::int64_t>(bytes.size());
-    return placed;
+    m_memory->bytes += count * static_cast<std::int64_t>(sizeof(float));
+    return place_values(*m_backend, *m_memory, values).with_context(name);
+}
+
+Result<std::span<const float>> SyntheticWeights::constants(std::span<const float> values) {
+    return place_values(*m_backend, *m_memory, values);
 }
 
 } // namespace hs

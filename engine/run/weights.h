@@ -36,6 +36,7 @@ public:
 
     Result<Weight> matrix(const std::string& name, std::int64_t rows, std::int64_t cols) override;
     Result<std::span<const float>> vector(const std::string& name, std::int64_t count) override;
+    Result<std::span<const float>> constants(std::span<const float> values) override;
 
     // True once an error of this source was the wish to stop, not a failure.
     bool stopped() const { return m_stopped; }
@@ -45,8 +46,13 @@ public:
 private:
     struct Found;
     Result<Found> find(const std::string& name);
+    Result<Weight> mapped(const Found& found, std::int64_t rows, std::int64_t cols);
+    Result<Weight> packed_mxfp4(const Found& found, std::int64_t rows, std::int64_t cols);
+    Result<std::vector<float>> values_of(const Found& found);
+    static Error misfit(const Found& found, const std::string& expected);
     Result<void> attach_scales(Weight& weight, const Found& found, std::int64_t file_rows);
     Result<void> select_rows(Weight& weight, const Found& found);
+    Result<Weight> transpose(const Weight& weight, const Found& found);
     void count(const TensorInfo& tensor);
 
     Backend* m_backend;
@@ -69,6 +75,7 @@ public:
 
     Result<Weight> matrix(const std::string& name, std::int64_t rows, std::int64_t cols) override;
     Result<std::span<const float>> vector(const std::string& name, std::int64_t count) override;
+    Result<std::span<const float>> constants(std::span<const float> values) override;
 
 private:
     Backend* m_backend;

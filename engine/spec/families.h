@@ -30,21 +30,38 @@ struct TensorSource {
     struct RowRange {
         std::int64_t first = 0;
         std::int64_t count = 0;
+        std::int64_t step = 1;
     };
     std::vector<RowRange> rows;
     std::int64_t file_rows = 0; // of the whole tensor, where `rows` is not empty
+    // > 0: of the rows taken, each run of so many becomes its transpose, (columns, transposed).
+    std::int64_t transposed = 0;
+    // For vectors: tensors whose values follow, in this order.
+    std::vector<std::string> more;
+    // MXFP4 in two tensors of bytes, as compressed-tensors and gpt-oss write it: `name` holds pairs
+    // of values, this one the factors (softmax.md section 1.5). Empty: an ordinary tensor.
+    std::string mxfp4_scales;
     // For a stacked (experts, rows, cols) tensor: which expert; -1: not stacked.
     std::int64_t expert = -1;
 };
 
 // Names of a spec's tensors, as engine/run/model.cpp asks for them:
 //   "embedding", "output" (absent when tied), "norm"
-//   "layers.N.mixer_norm", "layers.N.channel_norm"
-//   "layers.N.mixer.{q,k,v,o}", ".{q,k}_norm", ".{q,k,v,o}_bias"              softmax
-//   "layers.N.mixer.{qkv,z,b,a,out}", ".{conv,decay_rate,dt_bias,norm}"        gated delta
-//   "layers.N.channel.{gate,up,down}", ".{gate,up,down}_bias"                  dense
-//   "layers.N.channel.router", ".choice_bias", ".experts.E.{gate,up,down}",
-//   ".shared.{gate,up,down}", ".shared_gate"                                   mixture
+//   "layers.N.{mixer,channel}_norm", "layers.N.{mixer,channel}_norm_after"
+//   "layers.N.mixer.{q,k,v,o}", ".{q,k}_norm", ".{q,k,v,o}_bias", ".sinks"    softmax
+//   "layers.N.mixer.{q_a,q_b} or .q", ".q_a_norm", ".{kv_a,k_b,v_b,o,gate}",
+//   ".kv_a_norm", ".indexer.{q,k,weights}", ".indexer.k_norm{,_bias}"         latent
+//       k_b (heads * kv_rank, nope_dim), v_b (heads * value_dim, kv_rank)
+//   "layers.N.mixer.{qkv or q,k,v}", ".{z,b,a,out}",
+//   ".{conv,decay_rate,dt_bias,norm}"                                         gated delta
+//   "layers.N.mixer.{q,k,v,decay_a,decay_b,b,out}", ".{gate_a,gate_b} or .gate",
+//   ".{conv,decay_rate,dt_bias,norm}"                                         KDA
+//   "layers.N.mixer.{qkv,gate,out}", ".{norm,q_norm,k_norm}"                  lightning
+//   "layers.N.channel.{gate,up,down}", ".{gate,up,down}_bias"                 dense
+//   "layers.N.channel.router", ".router_bias", ".choice_bias",
+//   ".experts.E.{gate,up,down}", ".experts.E.{gate,up,down}_bias",
+//   ".shared.{gate,up,down}", ".shared_gate", ".latent.{down,up,norm}"        mixture
+//   "residual.{mixer,channel}.N" (hidden), "residual.output"                  attention residuals
 using TensorMap = std::function<Result<TensorSource>(std::string_view spec_tensor)>;
 
 // Why a tensor of the checkpoint that no layer asks for is left out ("multi-token prediction",

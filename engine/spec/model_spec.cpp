@@ -3,6 +3,7 @@
 #include "engine/spec/ratio.h"
 
 #include <array>
+#include <cmath>
 
 namespace hs {
 namespace {
@@ -19,6 +20,9 @@ std::int64_t parameters_of(const SoftmaxSpec& s, std::int64_t hidden) {
     if (s.output_bias) {
         n += hidden;
     }
+    if (s.sinks) {
+        n += s.query_heads;
+    }
     if (s.qk_norm == QkNorm::PerHead) {
         n += 2 * s.head_dim;
     } else if (s.qk_norm == QkNorm::AllHeads) {
@@ -27,10 +31,39 @@ std::int64_t parameters_of(const SoftmaxSpec& s, std::int64_t hidden) {
     return n;
 }
 
+std::int64_t parameters_of(const LatentSpec& s, std::int64_t hidden) {
+    const std::int64_t queries = s.query_heads * s.query_dim();
+    const std::int64_t values = s.query_heads * s.value_dim;
+    std::int64_t n = s.query_rank > 0 ? s.query_rank * (hidden + queries + 1) : queries * hidden;
+    n += s.cached_dim() * hidden + s.kv_rank                      // kv_a and its norm
+         + s.query_heads * (s.nope_dim + s.value_dim) * s.kv_rank // k_b, v_b
+         + values * hidden * (s.output_gate ? 2 : 1);             // o, gate
+    if (s.indexer) {
+        const std::int64_t width = s.query_rank > 0 ? s.query_rank : hidden;
+        n += s.indexer->heads * s.indexer->head_dim * width +
+             (s.indexer->head_dim + s.indexer->heads) * hidden + 2 * s.indexer->head_dim;
+    }
+    return n;
+}
+
 std::int64_t parameters_of(const GatedDeltaSpec& s, std::int64_t hidden) {
     const std::int64_t values = s.value_heads * s.value_dim;
     return (s.conv_channels() + 2 * values + 2 * s.value_heads) * hidden // qkv, z, out, b, a
            + s.conv_channels() * s.conv_kernel + 2 * s.value_heads + s.value_dim;
+}
+
+std::int64_t parameters_of(const KdaSpec& s, std::int64_t hidden) {
+    const std::int64_t channels = s.channels();
+    const std::int64_t gate =
+        s.gate_rank > 0 ? s.gate_rank * (hidden + channels) : channels * hidden;
+    return 4 * channels * hidden + gate                            // q, k, v, out
+           + s.decay_rank * (hidden + channels) + s.heads * hidden // decay, b
+           + 3 * channels * s.conv_kernel + channels + s.heads + s.head_dim;
+}
+
+std::int64_t parameters_of(const LightningSpec& s, std::int64_t hidden) {
+    const std::int64_t channels = s.heads * s.head_dim;
+    return 5 * channels * hidden + channels + (s.qk_norm ? 2 * s.head_dim : 0);
 }
 
 struct ChannelCount {
@@ -44,33 +77,107 @@ ChannelCount parameters_of(const DenseSpec& s, std::int64_t hidden) {
 }
 
 ChannelCount parameters_of(const MoeSpec& s, std::int64_t hidden) {
-    const std::int64_t expert = 3 * s.intermediate * hidden;
+    const std::int64_t width = s.latent > 0 ? s.latent : hidden;
+    const std::int64_t expert =
+        3 * s.intermediate * width + (s.expert_bias ? 2 * s.intermediate + width : 0);
     const std::int64_t always = s.experts * hidden + 3 * s.shared_intermediate * hidden +
-                                (s.shared_gate ? hidden : 0) + (s.choice_bias ? s.experts : 0);
+                                (s.shared_gate ? hidden : 0) + (s.choice_bias ? s.experts : 0) +
+                                (s.router_bias ? s.experts : 0) + 2 * s.latent * hidden +
+                                (s.latent_norm ? s.latent : 0);
     return {always + s.experts * expert, always + s.top_k * expert};
+}
+
+std::int64_t norms_of(const JoinSpec& join) {
+    return (join.norm_before ? 1 : 0) + (join.norm_after ? 1 : 0);
 }
 
 } // namespace
 
-MixerKind kind_of(const TokenMixerSpec& mixer) {
-    if (const auto* softmax = std::get_if<SoftmaxSpec>(&mixer)) {
-        return softmax->window > 0 ? MixerKind::SlidingWindow : MixerKind::FullAttention;
+std::vector<float> lightning_decay_rates(const LightningSpec& spec) {
+    // Powers of two fall evenly; other counts take the slopes of the next lower power of two, then
+    // every other slope of the next higher.
+    const auto slopes = [](std::int64_t n) {
+        std::vector<double> all;
+        for (std::int64_t h = 1; h <= n; ++h) {
+            all.push_back(std::exp2(-8.0 * static_cast<double>(h) / static_cast<double>(n)));
+        }
+        return all;
+    };
+    std::int64_t power = 1;
+    while (2 * power <= spec.heads) {
+        power *= 2;
     }
-    return MixerKind::GatedDelta;
+    std::vector<double> rates = slopes(power);
+    const std::vector<double> finer = slopes(2 * power);
+    for (std::size_t i = 0; static_cast<std::int64_t>(rates.size()) < spec.heads; i += 2) {
+        rates.push_back(finer[i]);
+    }
+    std::vector<float> out;
+    for (const double rate : rates) {
+        out.push_back(static_cast<float>(rate * spec.layer_factor));
+    }
+    return out;
 }
 
+double lightning_layer_factor(std::int64_t layer, std::int64_t layers) {
+    const double depth =
+        layers > 1 ? static_cast<double>(layer) / static_cast<double>(layers - 1) : 0.0;
+    return 1.0 - depth + 1e-5;
+}
+
+MixerKind kind_of(const TokenMixerSpec& mixer) {
+    struct Kinds {
+        MixerKind operator()(const SoftmaxSpec& s) const {
+            return s.window > 0 ? MixerKind::SlidingWindow : MixerKind::FullAttention;
+        }
+        MixerKind operator()(const LatentSpec& s) const {
+            return s.indexer ? MixerKind::Sparse : MixerKind::Latent;
+        }
+        MixerKind operator()(const GatedDeltaSpec&) const { return MixerKind::GatedDelta; }
+        MixerKind operator()(const KdaSpec&) const { return MixerKind::Kda; }
+        MixerKind operator()(const LightningSpec&) const { return MixerKind::Lightning; }
+    };
+    return std::visit(Kinds{}, mixer);
+}
+
+namespace {
+
+struct KindRow {
+    const char* name;
+    char letter;
+    bool linear;
+    bool full;
+};
+constexpr std::array<KindRow, static_cast<std::size_t>(kLastMixerKind) + 1> kKinds{{
+    {"full attention", 'F', false, true},
+    {"sliding window", 'W', false, false},
+    {"latent attention", 'M', false, true},
+    {"sparse attention", 'S', false, false},
+    {"gated delta", 'D', true, false},
+    {"KDA", 'K', true, false},
+    {"lightning", 'L', true, false},
+}};
+
+const KindRow& row_of(MixerKind kind) {
+    return kKinds[static_cast<std::size_t>(kind)];
+}
+
+} // namespace
+
 const char* to_string(MixerKind kind) {
-    constexpr std::array<const char*, 3> names{"full attention", "sliding window", "gated delta"};
-    return names[static_cast<std::size_t>(kind)];
+    return row_of(kind).name;
 }
 
 char letter(MixerKind kind) {
-    constexpr std::array<char, 3> letters{'F', 'W', 'L'};
-    return letters[static_cast<std::size_t>(kind)];
+    return row_of(kind).letter;
 }
 
 bool is_linear(MixerKind kind) {
-    return kind == MixerKind::GatedDelta;
+    return row_of(kind).linear;
+}
+
+bool is_full(MixerKind kind) {
+    return row_of(kind).full;
 }
 
 ParameterCount count_parameters(const ModelSpec& spec) {
@@ -85,7 +192,10 @@ ParameterCount count_parameters(const ModelSpec& spec) {
             std::visit([&](const auto& c) { return parameters_of(c, spec.hidden); }, layer.channel);
         count.channel_mixers += channel.total;
         active_channels += channel.active;
-        norms += 2 * spec.hidden;
+        norms += (norms_of(layer.mixer_join) + norms_of(layer.channel_join)) * spec.hidden;
+    }
+    if (spec.residual_block > 0) {
+        norms += (2 * static_cast<std::int64_t>(spec.layers.size()) + 1) * 2 * spec.hidden;
     }
     count.total = count.embedding + count.token_mixers + count.channel_mixers + norms;
     // Of an embedding table one token touches a row; of the output matrix all.
@@ -95,7 +205,7 @@ ParameterCount count_parameters(const ModelSpec& spec) {
 }
 
 std::string describe_schedule(const ModelSpec& spec) {
-    std::array<std::int64_t, 3> counts{};
+    std::array<std::int64_t, kKinds.size()> counts{};
     for (const LayerSpec& layer : spec.layers) {
         ++counts[static_cast<std::size_t>(kind_of(layer.mixer))];
     }

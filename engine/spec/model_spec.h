@@ -54,9 +54,42 @@ struct SoftmaxSpec {
     bool output_gate = false; // q_proj rows are [query | gate] per head; out * sigmoid(gate)
     bool qkv_bias = false;
     bool output_bias = false;
+    bool sinks = false;       // a logit per query head that takes weight and brings no value
+    double value_scale = 1.0; // of what attention reads
     RopeSpec rope;
 
     bool operator==(const SoftmaxSpec&) const = default;
+};
+
+// What a layer picks its keys with before latent attention reads them: scores from small heads of
+// their own, the best top_k positions (softmax.md section 3.2).
+struct IndexerSpec {
+    std::int64_t heads = 0;
+    std::int64_t head_dim = 0;
+    std::int64_t top_k = 0;
+    RopeSpec rope; // of the first dimensions of queries and keys
+
+    bool operator==(const IndexerSpec&) const = default;
+};
+
+// Latent attention (MLA): keys and values of all heads come from one compressed row per position,
+// which alone is cached (softmax.md section 3.1).
+struct LatentSpec {
+    std::int64_t query_heads = 0;
+    std::int64_t nope_dim = 0;   // of a query head, without position
+    std::int64_t rope_dim = 0;   // of a query head and of the one key all heads share
+    std::int64_t value_dim = 0;  // of a head
+    std::int64_t kv_rank = 0;    // of the compressed row
+    std::int64_t query_rank = 0; // queries are compressed too; 0: straight from x
+    double scale = 0.0;
+    double latent_norm_eps = 0.0; // of the norms inside; 0: the model's
+    bool output_gate = false;     // out * sigmoid(gate x)
+    RopeSpec rope;                // dims rope_dim, or 0: those values carry no position
+    std::optional<IndexerSpec> indexer;
+
+    std::int64_t query_dim() const { return nope_dim + rope_dim; }
+    std::int64_t cached_dim() const { return kv_rank + rope_dim; }
+    bool operator==(const LatentSpec&) const = default;
 };
 
 // Which key head serves value head h of H_v: h / (H_v / H_k), or h mod H_k (delta.md 14.3).
@@ -71,34 +104,91 @@ struct GatedDeltaSpec {
     std::int64_t conv_kernel = 4;
     double beta_scale = 1.0; // beta = beta_scale * sigmoid(b); 2 allows negative eigenvalues
     HeadMap head_map = HeadMap::Grouped;
+    bool joined_qkv = true; // one matrix "qkv"; else "q", "k" and "v"
+    double norm_eps = 0.0;  // of the gated norm; 0: the model's
 
     std::int64_t conv_channels() const { return 2 * key_heads * key_dim + value_heads * value_dim; }
     bool operator==(const GatedDeltaSpec&) const = default;
 };
 
-using TokenMixerSpec = std::variant<SoftmaxSpec, GatedDeltaSpec>;
+// Kimi delta attention: the gated delta rule with a decay for every key channel (delta.md
+// section 5). Keys and values have head_dim channels.
+struct KdaSpec {
+    std::int64_t heads = 0;
+    std::int64_t head_dim = 0;
+    std::int64_t conv_kernel = 4;
+    std::int64_t decay_rank = 0; // of the two products that make the decay
+    std::int64_t gate_rank = 0;  // of the output gate's two; 0: one full product
+    // Log decay per step: -exp(A) softplus(f), or with a bound L < 0, L sigmoid(exp(A) f).
+    double decay_bound = 0.0;
+
+    std::int64_t channels() const { return heads * head_dim; } // of each of q, k and v
+    bool operator==(const KdaSpec&) const = default;
+};
+
+// Lightning attention: a matrix per head that fades by a constant (lightning.md section 1).
+struct LightningSpec {
+    std::int64_t heads = 0;
+    std::int64_t head_dim = 0;
+    bool silu = false;    // on queries, keys and values
+    bool qk_norm = false; // per head
+    bool qkv_per_head =
+        false;          // rows of "qkv" are [q | k | v] head by head; else all q, all k, all v
+    double scale = 1.0; // of what is read
+    std::int64_t norm_groups = 1; // the norm of the output is over heads * head_dim / norm_groups
+    double norm_eps = 0.0;        // of that norm; 0: the model's
+    double layer_factor = 1.0;    // of all decay rates of the layer
+    RopeSpec rope;
+
+    bool operator==(const LightningSpec&) const = default;
+};
+// Rates s of all heads, > 0: a step keeps exp(-s). lightning.md section 1.1.
+std::vector<float> lightning_decay_rates(const LightningSpec& spec);
+// 1 - layer / (layers - 1) + 1e-5, by absolute index among all layers.
+double lightning_layer_factor(std::int64_t layer, std::int64_t layers);
+
+using TokenMixerSpec =
+    std::variant<SoftmaxSpec, LatentSpec, GatedDeltaSpec, KdaSpec, LightningSpec>;
 
 // What a person sees of a mixer: one word, one colour, one cell of the layer strip.
-enum class MixerKind { FullAttention, SlidingWindow, GatedDelta };
-inline constexpr MixerKind kLastMixerKind = MixerKind::GatedDelta;
+enum class MixerKind { FullAttention, SlidingWindow, Latent, Sparse, GatedDelta, Kda, Lightning };
+inline constexpr MixerKind kLastMixerKind = MixerKind::Lightning;
 
 MixerKind kind_of(const TokenMixerSpec& mixer);
-const char* to_string(MixerKind kind); // "full attention", "sliding window", "gated delta"
-char letter(MixerKind kind);           // "F", "W", "L": never colour alone
+const char* to_string(MixerKind kind); // "full attention", "latent attention", "gated delta" ...
+char letter(MixerKind kind);           // "F", "M", "D" ...: never colour alone
 bool is_linear(MixerKind kind);        // fixed-size state
+bool is_full(MixerKind kind);          // softmax over all positions: the "full" of a hybrid ratio
 
 // --- Channel mixers ------------------------------------------------------------------------------
 
-// down(silu(gate x) * up x)
+// How gate g and up u become what the down product reads.
+struct GluSpec {
+    enum class Kind {
+        Silu,     // silu(g) u
+        GeluTanh, // gelu(g) u, gelu by its tanh form
+        Clamped,  // (u' + 1) g' sigmoid(alpha g'), g' = min(g, limit), u' = u within +-limit
+        Situ,     // beta tanh(g / beta) sigmoid(g) linear_beta tanh(u / linear_beta)
+    };
+    Kind kind = Kind::Silu;
+    double alpha = 1.702, limit = 7.0;
+    double beta = 4.0, linear_beta = 25.0;
+
+    bool operator==(const GluSpec&) const = default;
+};
+
+// down(glu(gate x, up x))
 struct DenseSpec {
     std::int64_t intermediate = 0;
     bool bias = false; // of all three products
+    GluSpec glu;
 
     bool operator==(const DenseSpec&) const = default;
 };
 
 struct MoeSpec {
-    enum class Score { Softmax, Sigmoid };
+    // Softmax over all experts or over the chosen, or each expert's own sigmoid.
+    enum class Score { Softmax, Sigmoid, SoftmaxOfChosen };
     std::int64_t experts = 0;
     std::int64_t top_k = 0;
     std::int64_t intermediate = 0;        // of one expert
@@ -108,6 +198,16 @@ struct MoeSpec {
     bool normalise_top_k = true; // weights of the chosen sum to one
     double weight_scale = 1.0;
     bool choice_bias = false; // added to the scores for the choice alone
+    // Experts lie in `groups` equal groups, of which only the best groups_kept are chosen from; a
+    // group's score is the sum of its two largest.
+    std::int64_t groups = 1;
+    std::int64_t groups_kept = 1;
+    bool router_bias = false; // of the router's product
+    bool expert_bias = false; // of all products of the experts
+    // Experts work on a narrower row: x down to `latent`, their sum normed and up again; 0: on x.
+    std::int64_t latent = 0;
+    bool latent_norm = false;
+    GluSpec glu; // of experts and shared expert
 
     bool operator==(const MoeSpec&) const = default;
 };
@@ -116,9 +216,24 @@ using ChannelMixerSpec = std::variant<DenseSpec, MoeSpec>;
 
 // --- The whole -----------------------------------------------------------------------------------
 
+// How a mixer joins the residual stream x:
+//   skip_scale * skip + branch_scale * norm_after(mixer(norm_before(x)))
+// where skip is x, or norm_before(x).
+struct JoinSpec {
+    bool norm_before = true;
+    bool norm_after = false;
+    bool skip_normed = false;
+    double skip_scale = 1.0;
+    double branch_scale = 1.0;
+
+    bool operator==(const JoinSpec&) const = default;
+};
+
 struct LayerSpec {
     TokenMixerSpec mixer;
     ChannelMixerSpec channel;
+    JoinSpec mixer_join = {};
+    JoinSpec channel_join = {};
 
     bool operator==(const LayerSpec&) const = default;
 };
@@ -131,6 +246,11 @@ struct ModelSpec {
     std::int64_t context_length = 0; // positions it was made for
     double norm_eps = 1e-6;
     bool tied_embedding = false; // the output matrix is the embedding table
+    double embedding_scale = 1.0;
+    double logit_softcap = 0.0; // cap * tanh(logit / cap); 0: none
+    // Attention residuals: every so many layers the stream is put aside, and each mixer reads a
+    // softmax mixture of all that was put aside and the running stream (delta.md section 8); 0: no.
+    std::int64_t residual_block = 0;
     std::vector<LayerSpec> layers;
 
     bool operator==(const ModelSpec&) const = default;

@@ -8,7 +8,7 @@ namespace hs {
 Ratio ratio_of(const ModelSpec& spec) {
     Ratio ratio;
     for (const LayerSpec& layer : spec.layers) {
-        if (kind_of(layer.mixer) == MixerKind::FullAttention) {
+        if (is_full(kind_of(layer.mixer))) {
             ++ratio.full;
         } else {
             ++ratio.other;
@@ -27,9 +27,8 @@ Ratio ratio_of(const ModelSpec& spec) {
 }
 
 std::optional<ModelSpec> full_attention_twin(const ModelSpec& spec) {
-    const auto full = std::find_if(spec.layers.begin(), spec.layers.end(), [](const auto& layer) {
-        return kind_of(layer.mixer) == MixerKind::FullAttention;
-    });
+    const auto full = std::find_if(spec.layers.begin(), spec.layers.end(),
+                                   [](const auto& layer) { return is_full(kind_of(layer.mixer)); });
     if (full == spec.layers.end()) {
         return std::nullopt;
     }

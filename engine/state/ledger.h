@@ -16,9 +16,10 @@ class Backend;
 class Buffer;
 class GrowingBuffer;
 
-enum class StateKind { KvCache, WindowRing, RecurrentState, ConvState };
+enum class StateKind { KvCache, WindowRing, LatentCache, IndexerKeys, RecurrentState, ConvState };
 inline constexpr StateKind kLastStateKind = StateKind::ConvState;
-const char* to_string(StateKind kind); // "KV cache", "window ring", "recurrent state", "conv state"
+const char* to_string(StateKind kind);   // "KV cache", "window ring", "recurrent state" ...
+bool grows_with_context(StateKind kind); // up to a window or without end
 
 // One line of the account. `held` is what the device gave (whole pages), `used` what tokens fill.
 struct LedgerEntry {

@@ -14,22 +14,30 @@ constexpr std::int64_t kGrowthTokens = 128;
 
 } // namespace
 
-Result<SoftmaxCache> SoftmaxCache::create(StateLedger& ledger, int layer, const SoftmaxSpec& spec,
+CacheShape cache_shape(const SoftmaxSpec& spec) {
+    return {.kind = spec.window > 0 ? StateKind::WindowRing : StateKind::KvCache,
+            .keys = spec.kv_heads * spec.head_dim,
+            .values = spec.kv_heads * spec.value_head_dim,
+            .window = spec.window};
+}
+
+Result<SoftmaxCache> SoftmaxCache::create(StateLedger& ledger, int layer, const CacheShape& shape,
                                           DType dtype, std::int64_t context_tokens) {
     HS_ASSERT(dtype == DType::F32 || dtype == DType::F16 || dtype == DType::BF16);
     HS_ASSERT(context_tokens > 0);
     SoftmaxCache cache;
     cache.m_ledger = &ledger;
     cache.m_dtype = dtype;
-    cache.m_key_bytes = row_bytes(dtype, spec.kv_heads * spec.head_dim);
-    cache.m_value_bytes = row_bytes(dtype, spec.kv_heads * spec.value_head_dim);
+    cache.m_key_bytes = row_bytes(dtype, shape.keys);
+    cache.m_value_bytes = row_bytes(dtype, shape.values);
     cache.m_context_tokens = context_tokens;
-    const bool ring = spec.window > 0 && spec.window + kRingSlack < context_tokens;
-    cache.m_ring = ring ? spec.window + kRingSlack : 0;
-    const StateKind kind = spec.window > 0 ? StateKind::WindowRing : StateKind::KvCache;
+    const bool ring = shape.window > 0 && shape.window + kRingSlack < context_tokens;
+    cache.m_ring = ring ? shape.window + kRingSlack : 0;
     const std::int64_t most = ring ? cache.m_ring : context_tokens;
-    cache.m_keys = TRY(ledger.reserve(layer, kind, most * cache.m_key_bytes));
-    cache.m_values = TRY(ledger.reserve(layer, kind, most * cache.m_value_bytes));
+    cache.m_keys = TRY(ledger.reserve(layer, shape.kind, most * cache.m_key_bytes));
+    if (shape.values > 0) {
+        cache.m_values = TRY(ledger.reserve(layer, shape.kind, most * cache.m_value_bytes));
+    }
     return cache;
 }
 
@@ -45,13 +53,16 @@ Result<void> SoftmaxCache::make_room(std::int64_t positions) {
                      "Open the model with a longer context."};
     }
     const std::int64_t needed = slots(positions);
-    if (needed * m_key_bytes <= m_keys->bytes() && needed * m_value_bytes <= m_values->bytes()) {
+    if (needed * m_key_bytes <= m_keys->bytes() &&
+        (m_values == nullptr || needed * m_value_bytes <= m_values->bytes())) {
         return {};
     }
     const std::int64_t rounded = (needed + kGrowthTokens - 1) / kGrowthTokens * kGrowthTokens;
     const std::int64_t grown = std::min(rounded, m_ring > 0 ? m_ring : m_context_tokens);
     TRY(m_keys->grow(grown * m_key_bytes));
-    TRY(m_values->grow(grown * m_value_bytes));
+    if (m_values != nullptr) {
+        TRY(m_values->grow(grown * m_value_bytes));
+    }
     return {};
 }
 
@@ -60,10 +71,14 @@ void SoftmaxCache::set_position(std::int64_t position) {
     m_position = position;
     const std::int64_t filled = slots(position);
     m_ledger->set_used(m_keys, filled * m_key_bytes);
-    m_ledger->set_used(m_values, filled * m_value_bytes);
+    if (m_values != nullptr) {
+        m_ledger->set_used(m_values, filled * m_value_bytes);
+    }
     if (back) {
         m_keys->shrink(filled * m_key_bytes);
-        m_values->shrink(filled * m_value_bytes);
+        if (m_values != nullptr) {
+            m_values->shrink(filled * m_value_bytes);
+        }
     }
 }
 
@@ -72,7 +87,7 @@ std::byte* SoftmaxCache::keys() const {
 }
 
 std::byte* SoftmaxCache::values() const {
-    return m_values->data();
+    return m_values != nullptr ? m_values->data() : keys();
 }
 
 std::vector<std::byte> SoftmaxCache::copy_ring() const {

@@ -1,6 +1,7 @@
 #pragma once
-// Keys and values of one softmax layer: a KV cache that grows with context, or the ring of a
-// sliding window, which stops growing. Knows positions and bytes, not attention.
+// What one softmax layer keeps per position: keys and values, or one row that is both; in a cache
+// that grows with context, or in the ring of a sliding window, which stops growing. Knows positions
+// and bytes, not attention.
 
 #include "engine/core/result.h"
 #include "engine/core/tensor_view.h"
@@ -18,10 +19,18 @@ namespace hs {
 // Positions a ring holds beside its window, so that this many and one can be read at once.
 constexpr std::int64_t kRingSlack = 63;
 
+struct CacheShape {
+    StateKind kind = StateKind::KvCache;
+    std::int64_t keys = 0;   // values of all heads of one position
+    std::int64_t values = 0; // likewise; 0: keys alone are kept
+    std::int64_t window = 0; // > 0: positions before it are let go
+};
+CacheShape cache_shape(const SoftmaxSpec& spec);
+
 class SoftmaxCache {
 public:
     // dtype F32, F16 or BF16. Errors: OutOfMemory.
-    static Result<SoftmaxCache> create(StateLedger& ledger, int layer, const SoftmaxSpec& spec,
+    static Result<SoftmaxCache> create(StateLedger& ledger, int layer, const CacheShape& shape,
                                        DType dtype, std::int64_t context_tokens);
 
     // Makes room for positions up to `positions`. Errors: InvalidArgument past the context,
@@ -33,7 +42,7 @@ public:
     std::int64_t position() const { return m_position; }
     DType dtype() const { return m_dtype; }
     std::byte* keys() const;
-    std::byte* values() const;
+    std::byte* values() const; // keys() where keys alone are kept
     // Slots of the ring, or 0 when every position has its own place.
     std::int64_t ring() const { return m_ring; }
 
@@ -47,7 +56,7 @@ private:
 
     StateLedger* m_ledger = nullptr;
     GrowingBuffer* m_keys = nullptr;
-    GrowingBuffer* m_values = nullptr;
+    GrowingBuffer* m_values = nullptr; // null where keys alone are kept
     DType m_dtype = DType::F16;
     std::int64_t m_key_bytes = 0; // of one position
     std::int64_t m_value_bytes = 0;

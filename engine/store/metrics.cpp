@@ -13,8 +13,9 @@ constexpr int kVersion = 1;
 constexpr std::array kReasons{FinishReason::EndToken,   FinishReason::StopString,
                               FinishReason::TokenLimit, FinishReason::ContextFull,
                               FinishReason::Stopped,    FinishReason::Failed};
-constexpr std::array kStateKinds{StateKind::KvCache, StateKind::WindowRing,
-                                 StateKind::RecurrentState, StateKind::ConvState};
+constexpr std::array kStateKinds{StateKind::KvCache, StateKind::WindowRing, StateKind::LatentCache,
+                                 StateKind::IndexerKeys, StateKind::RecurrentState,
+                                 StateKind::ConvState};
 
 Json sampling_json(const Sampling& sampling, std::uint64_t seed) {
     return {{"temperature", sampling.temperature},

@@ -81,7 +81,9 @@ struct Rows {
 
 HWY_INLINE const std::byte* entry(const Attention& op, const std::byte* cache, std::int64_t kv_head,
                                   std::int64_t position, std::int64_t bytes) {
-    const std::int64_t slot = op.ring > 0 ? position % op.ring : position;
+    const std::int64_t slot = op.slots != nullptr ? op.slots[position]
+                              : op.ring > 0       ? position % op.ring
+                                                  : position;
     return cache + (slot * op.kv_heads + kv_head) * bytes;
 }
 
@@ -199,7 +201,7 @@ HWY_INLINE void few(const Rows& rows, std::int64_t row, std::int64_t first_key,
     }
     const V factor = hn::Set(d, op.scale);
     const std::int64_t key_bytes = op.head_dim * Cache::kBytes;
-    const std::int64_t value_bytes = op.value_dim * Cache::kBytes;
+    const std::int64_t value_bytes = op.value_stride * Cache::kBytes;
     HWY_ALIGN float weights[4 * kKeys];
     const std::byte* values[kKeys];
     for (std::int64_t base = first_key; base < last_key; base += kKeys) {
@@ -256,13 +258,14 @@ HWY_INLINE void few(const Rows& rows, std::int64_t row, std::int64_t first_key,
 
 constexpr std::int64_t kManyRows = kMostRows;
 
-// Entries of the cache as floats, (kKeys, dims).
+// Entries of the cache as floats, (kKeys, dims); `stride` values from one to the next.
 template <class Cache>
 HWY_INLINE void widen(const Attention& op, const std::byte* cache, std::int64_t kv_head,
-                      std::int64_t base, std::int64_t keys, std::int64_t dims, float* to) {
+                      std::int64_t base, std::int64_t keys, std::int64_t dims, std::int64_t stride,
+                      float* to) {
     const D d;
     const auto n = static_cast<std::int64_t>(hn::Lanes(d));
-    const std::int64_t bytes = dims * Cache::kBytes;
+    const std::int64_t bytes = stride * Cache::kBytes;
     for (std::int64_t key = 0; key < keys; ++key) {
         ask_for(entry(op, cache, kv_head, std::min(base + key + kAhead, op.length - 1), bytes),
                 bytes);
@@ -377,8 +380,9 @@ void many(const Rows& rows, std::int64_t row, std::int64_t count, std::int64_t f
     last_key = std::min(last_key, rows.end(row + count - 1));
     for (std::int64_t base = first_key; base < last_key; base += kKeys) {
         const std::int64_t keys = std::min(kKeys, last_key - base);
-        widen<Cache>(op, op.keys, rows.kv_head, base, keys, op.head_dim, keys_f);
-        widen<Cache>(op, op.values, rows.kv_head, base, keys, op.value_dim, values_f);
+        widen<Cache>(op, op.keys, rows.kv_head, base, keys, op.head_dim, op.head_dim, keys_f);
+        widen<Cache>(op, op.values, rows.kv_head, base, keys, op.value_dim, op.value_stride,
+                     values_f);
         const std::int64_t whole = (keys + 3) / 4 * 4;
         for (std::int64_t i = keys * op.head_dim; i < whole * op.head_dim; ++i) {
             keys_f[i] = 0;

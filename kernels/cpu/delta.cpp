@@ -245,7 +245,7 @@ void delta_head(const GatedDelta& op, std::int64_t head, const float* conv, floa
     for (std::int64_t t = 0; t < op.tokens; ++t) {
         float* out = op.out + t * op.out_stride + head * op.value_dim;
         rms_norm(out, op.norm_weight, op.norm_eps, op.value_dim, out);
-        silu_multiply(op.z + t * op.z_stride + head * op.value_dim, out, op.value_dim, out);
+        glu({}, op.z + t * op.z_stride + head * op.value_dim, out, op.value_dim, out);
     }
 }
 

@@ -104,8 +104,24 @@ void matmul(const Matrix& matrix, std::int64_t first, std::int64_t last,
 
 // out = x / rms(x) * weight
 void rms_norm(const float* x, const float* weight, float eps, std::int64_t n, float* out);
+// out = (x - mean) / sqrt(variance + eps) * weight + bias
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, std::int64_t n,
+                float* out);
+float unit_dot(const float* x, const float* y, float eps, std::int64_t n); // x / rms(x) . y
 void add(float* x, const float* y, std::int64_t n);
-void silu_multiply(const float* gate, const float* up, std::int64_t n, float* out);
+// How gate g and up u become one.
+struct Glu {
+    enum class Kind : std::uint8_t {
+        Silu,     // silu(g) u
+        GeluTanh, // gelu(g) u, gelu by its tanh form
+        Clamped,  // (u' + 1) g' sigmoid(alpha g'), g' = min(g, limit), u' = u within +-limit
+        Situ,     // beta tanh(g / beta) sigmoid(g) linear_beta tanh(u / linear_beta)
+    };
+    Kind kind = Kind::Silu;
+    float alpha = 1.702f, limit = 7.0f, beta = 4.0f, linear_beta = 25.0f;
+};
+void glu(const Glu& glu, const float* gate, const float* up, std::int64_t n, float* out);
+void softcap(float* x, float cap, std::int64_t n); // cap * tanh(x / cap)
 void sigmoid_multiply(float* x, const float* gate, std::int64_t n);
 void scale(float* x, float factor, std::int64_t n);
 void multiply_add(float* x, float factor, const float* y, std::int64_t n); // x += factor * y
@@ -133,8 +149,13 @@ struct Attention {
     Format cache = Format::F16;
     const std::byte* keys = nullptr;   // (slots, kv_heads, head_dim)
     const std::byte* values = nullptr; // (slots, kv_heads, value_dim)
-    std::int64_t length = 0;           // positions; the last `tokens` belong to q
-    std::int64_t ring = 0;             // > 0: position p lies in slot p mod ring
+    // Values from one head and slot to the next, value_dim where values lie alone; head_dim where
+    // they are the beginnings of the keys.
+    std::int64_t value_stride = 0;
+    std::int64_t length = 0; // positions; the last `tokens` belong to q
+    std::int64_t ring = 0;   // > 0: position p lies in slot p mod ring
+    // Where the p-th key seen lies, (length) slots; null: in slot p, or by the ring. For one token.
+    const std::int32_t* slots = nullptr;
     float scale = 1.0f;
     std::int64_t window = 0;      // keys seen, the query's own included; 0: all
     const float* sinks = nullptr; // (query_heads) or null
@@ -163,6 +184,26 @@ void attend(const Attention& op, std::int64_t kv_head, std::int64_t first, std::
 void merge_attention(const Attention& op, std::int64_t kv_head, std::int64_t first,
                      std::int64_t last, const float* parts, std::int64_t stride,
                      std::int64_t count);
+
+// --- sparse attention --------------------------------------------------------------------------
+
+struct Indexer {
+    const float* q = nullptr; // (tokens, heads, head_dim)
+    std::int64_t q_token_stride = 0;
+    std::int64_t q_head_stride = 0;
+    const float* weights = nullptr; // (tokens, heads)
+    std::int64_t weights_stride = 0;
+    std::int64_t heads = 0;
+    std::int64_t head_dim = 0;
+    Format cache = Format::F16;
+    const std::byte* keys = nullptr; // (length, head_dim)
+};
+// scores[s] = sum over heads of weight * max(0, q . key(s)) for one token and keys [first, last).
+void index_scores(const Indexer& op, std::int64_t token, std::int64_t first_key,
+                  std::int64_t last_key, float* scores);
+// The `most` largest of n scores, the lowest index first among equals: their indices, ascending,
+// then -1.
+void choose_best(const float* scores, std::int64_t n, std::int64_t most, std::int32_t* chosen);
 
 // --- gated delta -------------------------------------------------------------------------------
 
@@ -217,12 +258,16 @@ void delta_head(const GatedDelta& op, std::int64_t head, const float* conv, floa
 struct Router {
     std::int64_t experts = 0;
     std::int64_t top_k = 0;
-    bool sigmoid = false;  // else softmax over all experts
+    enum class Score : std::uint8_t { Softmax, Sigmoid, SoftmaxOfChosen };
+    Score score = Score::Softmax;
     bool normalise = true; // weights of the chosen sum to one
+    // Experts in equal groups, of which the best `groups_kept` by their two best are chosen from.
+    std::int64_t groups = 1;
+    std::int64_t groups_kept = 1;
     float weight_scale = 1.0f;
     const float* choice_bias = nullptr; // (experts), added for the choice only; or null
 };
-// scratch: experts floats.
+// scratch: 2 * experts floats.
 void route(const Router& router, const float* scores, std::int32_t* chosen, float* weights,
            float* scratch);
 

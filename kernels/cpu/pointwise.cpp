@@ -88,12 +88,105 @@ void RmsNorm(const float* x, const float* weight, float eps, std::int64_t n, flo
     });
 }
 
-void SiluMultiply(const float* gate, const float* up, std::int64_t n, float* out) {
+// tanh(x) = 2 sigmoid(2 x) - 1 loses the last bits of small x; Highway's does not.
+HWY_INLINE V tanh_of(V x) {
+    return hn::Tanh(D(), x);
+}
+
+template <class Act>
+HWY_INLINE void gated(const float* gate, const float* up, std::int64_t n, float* out,
+                      const Act& act) {
     for_lanes(n, [&](std::int64_t i, std::int64_t count) HWY_ATTR {
-        const V g = load(gate + i, count);
-        const V y = hn::Mul(hn::Mul(g, sigmoid_of(g)), load(up + i, count));
-        store(y, out + i, count);
+        store(act(load(gate + i, count), load(up + i, count)), out + i, count);
     });
+}
+
+void GluOf(const Glu& glu, const float* gate, const float* up, std::int64_t n, float* out) {
+    const D d;
+    switch (glu.kind) {
+    case Glu::Kind::Silu:
+        gated(gate, up, n, out,
+              [](V g, V u) HWY_ATTR { return hn::Mul(hn::Mul(g, sigmoid_of(g)), u); });
+        return;
+    case Glu::Kind::GeluTanh: {
+        // 0.5 g (1 + tanh(sqrt(2 / pi) (g + 0.044715 g^3)))
+        const V root = hn::Set(d, 0.7978845608028654f);
+        const V cubic = hn::Set(d, 0.044715f);
+        const V half = hn::Set(d, 0.5f);
+        const V one = hn::Set(d, 1.0f);
+        gated(gate, up, n, out, [=](V g, V u) HWY_ATTR {
+            const V inner = hn::Mul(root, hn::MulAdd(hn::Mul(cubic, g), hn::Mul(g, g), g));
+            return hn::Mul(hn::Mul(hn::Mul(half, g), hn::Add(one, tanh_of(inner))), u);
+        });
+        return;
+    }
+    case Glu::Kind::Clamped: {
+        const V alpha = hn::Set(d, glu.alpha);
+        const V limit = hn::Set(d, glu.limit);
+        const V one = hn::Set(d, 1.0f);
+        gated(gate, up, n, out, [=](V g, V u) HWY_ATTR {
+            const V low = hn::Min(g, limit);
+            const V bounded = hn::Max(hn::Min(u, limit), hn::Neg(limit));
+            return hn::Mul(hn::Mul(low, sigmoid_of(hn::Mul(alpha, low))), hn::Add(bounded, one));
+        });
+        return;
+    }
+    case Glu::Kind::Situ: {
+        const V beta = hn::Set(d, glu.beta);
+        const V linear = hn::Set(d, glu.linear_beta);
+        gated(gate, up, n, out, [=](V g, V u) HWY_ATTR {
+            const V soft = hn::Mul(hn::Mul(beta, tanh_of(hn::Div(g, beta))), sigmoid_of(g));
+            return hn::Mul(soft, hn::Mul(linear, tanh_of(hn::Div(u, linear))));
+        });
+        return;
+    }
+    }
+}
+
+void Softcap(float* x, float cap, std::int64_t n) {
+    const V c = hn::Set(D(), cap);
+    for_lanes(n, [&](std::int64_t i, std::int64_t count) HWY_ATTR {
+        store(hn::Mul(c, tanh_of(hn::Div(load(x + i, count), c))), x + i, count);
+    });
+}
+
+float SumOf(const float* x, std::int64_t n) {
+    V sum = hn::Zero(D());
+    for_lanes(n, [&](std::int64_t i, std::int64_t count)
+                     HWY_ATTR { sum = hn::Add(sum, load(x + i, count)); });
+    return hn::GetLane(hn::SumOfLanes(D(), sum));
+}
+
+void LayerNorm(const float* x, const float* weight, const float* bias, float eps, std::int64_t n,
+               float* out) {
+    const D d;
+    const V mean = hn::Set(d, SumOf(x, n) / static_cast<float>(n));
+    for_lanes(n, [&](std::int64_t i, std::int64_t count)
+                     HWY_ATTR { store(hn::Sub(load(x + i, count), mean), out + i, count); });
+    V squares = hn::Zero(d);
+    for_lanes(n, [&](std::int64_t i, std::int64_t count) HWY_ATTR {
+        const V v = load(out + i, count);
+        squares = hn::MulAdd(v, v, squares);
+    });
+    const float variance = hn::GetLane(hn::SumOfLanes(d, squares)) / static_cast<float>(n);
+    const V factor = hn::Set(d, 1.0f / std::sqrt(variance + eps));
+    for_lanes(n, [&](std::int64_t i, std::int64_t count) HWY_ATTR {
+        const V v = hn::Mul(load(out + i, count), factor);
+        store(hn::MulAdd(v, load(weight + i, count), load(bias + i, count)), out + i, count);
+    });
+}
+
+float UnitDot(const float* x, const float* y, float eps, std::int64_t n) {
+    const D d;
+    V squares = hn::Zero(d);
+    V dot = hn::Zero(d);
+    for_lanes(n, [&](std::int64_t i, std::int64_t count) HWY_ATTR {
+        const V v = load(x + i, count);
+        squares = hn::MulAdd(v, v, squares);
+        dot = hn::MulAdd(v, load(y + i, count), dot);
+    });
+    const float mean = hn::GetLane(hn::SumOfLanes(d, squares)) / static_cast<float>(n);
+    return hn::GetLane(hn::SumOfLanes(d, dot)) / std::sqrt(mean + eps);
 }
 
 void SigmoidMultiply(float* x, const float* gate, std::int64_t n) {
@@ -135,7 +228,10 @@ HWY_AFTER_NAMESPACE();
 namespace hs::cpu {
 
 HWY_EXPORT(RmsNorm);
-HWY_EXPORT(SiluMultiply);
+HWY_EXPORT(LayerNorm);
+HWY_EXPORT(UnitDot);
+HWY_EXPORT(GluOf);
+HWY_EXPORT(Softcap);
 HWY_EXPORT(SigmoidMultiply);
 HWY_EXPORT(Silu);
 HWY_EXPORT(Add);
@@ -151,8 +247,18 @@ void rms_norm(const float* x, const float* weight, float eps, std::int64_t n, fl
 void add(float* x, const float* y, std::int64_t n) {
     HWY_DYNAMIC_DISPATCH(Add)(x, y, n);
 }
-void silu_multiply(const float* gate, const float* up, std::int64_t n, float* out) {
-    HWY_DYNAMIC_DISPATCH(SiluMultiply)(gate, up, n, out);
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, std::int64_t n,
+                float* out) {
+    HWY_DYNAMIC_DISPATCH(LayerNorm)(x, weight, bias, eps, n, out);
+}
+float unit_dot(const float* x, const float* y, float eps, std::int64_t n) {
+    return HWY_DYNAMIC_DISPATCH(UnitDot)(x, y, eps, n);
+}
+void glu(const Glu& glu, const float* gate, const float* up, std::int64_t n, float* out) {
+    HWY_DYNAMIC_DISPATCH(GluOf)(glu, gate, up, n, out);
+}
+void softcap(float* x, float cap, std::int64_t n) {
+    HWY_DYNAMIC_DISPATCH(Softcap)(x, cap, n);
 }
 void sigmoid_multiply(float* x, const float* gate, std::int64_t n) {
     HWY_DYNAMIC_DISPATCH(SigmoidMultiply)(x, gate, n);

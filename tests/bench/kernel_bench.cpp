@@ -209,7 +209,7 @@ void small_ops(Backend& backend) {
     });
     const double gate = fast_run(50, [&](int) {
         for (int i = 0; i < 100; ++i) {
-            backend.swiglu({x.data(), {1, 3072}}, {x.data(), {1, 3072}}, {x.data(), {1, 3072}});
+            backend.glu({}, {x.data(), {1, 3072}}, {x.data(), {1, 3072}}, {x.data(), {1, 3072}});
         }
     });
     const std::vector<std::byte> memory = random_bytes(64 * 34);

@@ -88,8 +88,10 @@ def expected_of(model, tokens, vocab, seed):
 
 
 def write(folder, model, tokens, seed, safetensors_edit=None, write_gguf=True, gguf_options=None,
-          config_edit=None, save_options=None, dtype=torch.bfloat16):
-    """Writes one checkpoint. Tries seeds until no greedy choice is a near tie."""
+          config_edit=None, save_options=None, dtype=torch.bfloat16, gguf_writer=None):
+    """Writes one checkpoint. Tries seeds until no greedy choice is a near tie.
+
+    gguf_writer(path, config, state): for families that to_gguf() below does not know."""
     folder = pathlib.Path(folder)
     (folder / "hf").mkdir(parents=True, exist_ok=True)
     config = model.config.get_text_config()
@@ -113,7 +115,8 @@ def write(folder, model, tokens, seed, safetensors_edit=None, write_gguf=True, g
                "greedy": torch.tensor(greedy, dtype=torch.int32)},
               folder / "expected.safetensors")
     if write_gguf:
-        to_gguf(folder / "model.gguf", config, load_file_all(folder / "hf"), **(gguf_options or {}))
+        (gguf_writer or to_gguf)(folder / "model.gguf", config, load_file_all(folder / "hf"),
+                                 **(gguf_options or {}))
     print(f"{folder.name}: {tokens} tokens, {len(set(greedy))} different greedy tokens, least "
           f"margin {margin:.4f}, "
           + ", ".join(f"{p.relative_to(folder)} {p.stat().st_size}"

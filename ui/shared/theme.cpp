@@ -389,9 +389,21 @@ KindStyle kind_style(MixerKind kind, const QPalette& palette) {
     case MixerKind::SlidingWindow:
         return {dark ? QColor(0xB6, 0x3D, 0xF2) : QColor(0x74, 0x00, 0xD9), Pattern::Horizontal,
                 mark_letter, QChar(0x25B2), name};
+    case MixerKind::Latent:
+        return {dark ? QColor(0x4F, 0xC3, 0xB5) : QColor(0x00, 0x6D, 0x77), Pattern::Solid,
+                mark_letter, QChar(0x25C6), name};
+    case MixerKind::Sparse:
+        return {dark ? QColor(0xCC, 0x79, 0xA7) : QColor(0xA0, 0x1A, 0x58), Pattern::Dots,
+                mark_letter, QChar(0x25BC), name};
     case MixerKind::GatedDelta:
         return {dark ? QColor(0xE6, 0x9F, 0x00) : QColor(0xD5, 0x5E, 0x00), Pattern::Diagonal,
                 mark_letter, QChar(0x25CF), name};
+    case MixerKind::Kda:
+        return {dark ? QColor(0xF0, 0xE4, 0x42) : QColor(0x8A, 0x6A, 0x00), Pattern::Dashed,
+                mark_letter, QChar(0x25B6), name};
+    case MixerKind::Lightning:
+        return {dark ? QColor(0x7B, 0xD3, 0x4E) : QColor(0x2B, 0x7A, 0x0B), Pattern::Diagonal,
+                mark_letter, QChar(0x25C7), name};
     }
     return other_style(palette);
 }

@@ -34,6 +34,13 @@ std::string shown(const Json& value) {
     return text;
 }
 
+bool any_tensor_contains(const Checkpoint& checkpoint, std::string_view part) {
+    const auto tensors = checkpoint.tensors();
+    return std::any_of(tensors.begin(), tensors.end(), [&](const TensorInfo& tensor) {
+        return tensor.name.find(part) != std::string::npos;
+    });
+}
+
 bool neutral(const Json& value) {
     if (value.is_null() || ((value.is_array() || value.is_object()) && value.empty())) {
         return true;
@@ -651,16 +658,7 @@ void add_dense_names(TensorNames& names, const std::string& layer_prefix, bool b
     }
 }
 
-namespace {
-
-bool any_tensor_contains(const Checkpoint& checkpoint, std::string_view part) {
-    const auto tensors = checkpoint.tensors();
-    return std::any_of(tensors.begin(), tensors.end(), [&](const TensorInfo& tensor) {
-        return tensor.name.find(part) != std::string::npos;
-    });
-}
-
-} // namespace
+namespace {} // namespace
 
 void add_moe_names(TensorNames& names, const std::string& layer_prefix,
                    const Checkpoint& checkpoint, const MoeSpec& moe) {
@@ -850,7 +848,8 @@ bool has_layer_tensor(const Checkpoint& checkpoint, std::int64_t layer, std::str
     return checkpoint.find(fmt::format("blk.{}.{}", layer, suffix)) != nullptr;
 }
 
-Result<MoeSpec> read_gguf_moe(const Checkpoint& checkpoint, Settings& settings) {
+Result<MoeSpec> read_gguf_moe(const Checkpoint& checkpoint, Settings& settings,
+                              std::int64_t absent_gating) {
     MoeSpec spec;
     spec.experts = TRY(settings.size("expert_count", limits::experts));
     spec.top_k = TRY(settings.size("expert_used_count", spec.experts));
@@ -862,23 +861,38 @@ Result<MoeSpec> read_gguf_moe(const Checkpoint& checkpoint, Settings& settings) 
     } else {
         spec.intermediate = TRY(settings.size("feed_forward_length", limits::intermediate));
     }
+    // The shared experts' width all together, or their number, each as wide as the others.
+    const std::int64_t shared = TRY(settings.count("expert_shared_count", limits::experts, 0));
     spec.shared_intermediate =
-        TRY(settings.count("expert_shared_feed_forward_length", limits::intermediate, 0));
-    spec.shared_gate = spec.shared_intermediate > 0;
+        TRY(settings.count("expert_shared_feed_forward_length", limits::intermediate,
+                           std::min(shared * spec.intermediate, limits::intermediate)));
+    spec.shared_gate = any_tensor_contains(checkpoint, ".ffn_gate_inp_shexp.");
+    spec.choice_bias = any_tensor_contains(checkpoint, ".exp_probs_b.");
+    spec.router_bias = any_tensor_contains(checkpoint, ".ffn_gate_inp.bias");
+    spec.expert_bias = any_tensor_contains(checkpoint, ".ffn_down_exps.bias");
     spec.normalise_top_k = TRY(settings.flag("expert_weights_norm", true));
     const double scale = TRY(settings.number("expert_weights_scale", 1.0));
     spec.weight_scale = scale == 0.0 ? 1.0 : scale;
-    const std::int64_t gating = TRY(settings.count("expert_gating_func", 16, 1));
-    if (gating > 1) {
-        return refused(fmt::format("{}: expert_gating_func: expected 1 (softmax), found {}",
-                                   settings.where(), gating));
+    switch (TRY(settings.count("expert_gating_func", 16, absent_gating))) {
+    case 0:
+    case 1:
+        spec.score = MoeSpec::Score::Softmax;
+        break;
+    case 2:
+        spec.score = MoeSpec::Score::Sigmoid;
+        break;
+    case 3:
+        spec.score = MoeSpec::Score::SoftmaxOfChosen;
+        break;
+    default:
+        return refused(settings.where() + ": expert_gating_func: expected 1 (softmax), 2 (sigmoid) "
+                                          "or 3 (softmax of the chosen)");
     }
-    for (const char* key : {"expert_group_count", "expert_group_used_count"}) {
-        if (TRY(settings.count(key, limits::experts, 0)) > 1) {
-            return refused(settings.where() + ": " + key + ": expected one group");
-        }
-    }
-    settings.ignore({"expert_shared_count", "moe_every_n_layers", "interleave_moe_layer_step"});
+    spec.groups =
+        std::max<std::int64_t>(1, TRY(settings.count("expert_group_count", spec.experts, 1)));
+    spec.groups_kept = std::max<std::int64_t>(
+        1, TRY(settings.count("expert_group_used_count", spec.groups, spec.groups)));
+    settings.ignore({"moe_every_n_layers", "interleave_moe_layer_step"});
     return spec;
 }
 
@@ -909,6 +923,12 @@ void add_gguf_dense_names(TensorNames& names) {
 
 void add_gguf_moe_names(TensorNames& names, const Checkpoint& checkpoint, const MoeSpec& moe) {
     names.add("layers.#.channel.router", "blk.{L}.ffn_gate_inp.weight");
+    names.add("layers.#.channel.router_bias", "blk.{L}.ffn_gate_inp.bias");
+    names.add("layers.#.channel.choice_bias", "blk.{L}.exp_probs_b.bias");
+    for (const char* part : {"gate", "up", "down"}) {
+        names.add_stacked(fmt::format("layers.#.channel.experts.#.{}_bias", part),
+                          fmt::format("blk.{{L}}.ffn_{}_exps.bias", part));
+    }
     if (any_tensor_contains(checkpoint, ".ffn_gate_up_exps.weight")) {
         names.add_stacked("layers.#.channel.experts.#.gate", "blk.{L}.ffn_gate_up_exps.weight",
                           {{0, moe.intermediate}}, 2 * moe.intermediate);

@@ -138,7 +138,9 @@ Result<Frame> read_gguf_frame(const Checkpoint& checkpoint, const char* family, 
 Result<RopeSpec> read_gguf_rope(Settings& settings, std::int64_t head_dim, RopeLayout layout);
 // kv_heads is set per layer by the caller where it differs.
 Result<SoftmaxSpec> read_gguf_softmax(Settings& settings, const Frame& frame);
-Result<MoeSpec> read_gguf_moe(const Checkpoint& checkpoint, Settings& settings);
+// absent_gating: 1 softmax, 2 sigmoid, 3 softmax of the chosen, where the file does not say.
+Result<MoeSpec> read_gguf_moe(const Checkpoint& checkpoint, Settings& settings,
+                              std::int64_t absent_gating = 1);
 void add_gguf_softmax_names(TensorNames& names);
 void add_gguf_dense_names(TensorNames& names);
 void add_gguf_moe_names(TensorNames& names, const Checkpoint& checkpoint, const MoeSpec& moe);

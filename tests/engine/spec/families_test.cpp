@@ -231,7 +231,7 @@ void FamiliesTest::SchedulesAreDescribed() {
     none.layers.resize(3, LayerSpec{GatedDeltaSpec{}, DenseSpec{}});
     QCOMPARE(describe_schedule(none), std::string("3 gated delta"));
     QCOMPARE(ratio_of(none).text, std::string("none full"));
-    QCOMPARE(letter(MixerKind::GatedDelta), 'L');
+    QCOMPARE(letter(MixerKind::GatedDelta), 'D');
 }
 
 void FamiliesTest::UnknownForwardSettingsAreRefused_data() {
