@@ -107,7 +107,7 @@ std::vector<float> lightning_decay_rates(const LightningSpec& spec) {
     while (2 * power <= spec.heads) {
         power *= 2;
     }
-    std::vector<double> rates = slopes(power);
+    std::vector<double> rates = slopes(spec.even_rates ? spec.heads : power);
     const std::vector<double> finer = slopes(2 * power);
     for (std::size_t i = 0; static_cast<std::int64_t>(rates.size()) < spec.heads; i += 2) {
         rates.push_back(finer[i]);

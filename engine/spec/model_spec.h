@@ -138,6 +138,9 @@ struct LightningSpec {
     std::int64_t norm_groups = 1; // the norm of the output is over heads * head_dim / norm_groups
     double norm_eps = 0.0;        // of that norm; 0: the model's
     double layer_factor = 1.0;    // of all decay rates of the layer
+    // Rates fall evenly whatever the number of heads; else as they are interleaved for numbers that
+    // are no power of two.
+    bool even_rates = false;
     RopeSpec rope;
 
     bool operator==(const LightningSpec&) const = default;
@@ -251,6 +254,9 @@ struct ModelSpec {
     // Attention residuals: every so many layers the stream is put aside, and each mixer reads a
     // softmax mixture of all that was put aside and the running stream (delta.md section 8); 0: no.
     std::int64_t residual_block = 0;
+    // Ids that stand for no token: their rows of the output matrix are empty and their logits mean
+    // nothing.
+    std::vector<std::int32_t> never_sampled;
     std::vector<LayerSpec> layers;
 
     bool operator==(const ModelSpec&) const = default;
