@@ -6,7 +6,9 @@
 #include "engine/backend/backend.h"
 
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 namespace hs::reference {
@@ -38,6 +40,28 @@ struct Attention {
 // keys (length, kv_heads, head_dim) and values as the cache holds them; sinks may be empty.
 Values attention(const Attention& shape, Inputs q, Inputs keys, Inputs values, Inputs sinks);
 
+// Which positions sparse attention reads, and the scores of all, (tokens, length).
+struct ChooseKeys {
+    std::int64_t tokens = 0, length = 0, heads = 0, head_dim = 0, most = 0;
+};
+struct Chosen {
+    std::vector<std::int32_t> positions; // (tokens, most), ascending, then -1
+    Values scores;                       // -infinity where a position is not seen
+};
+Chosen choose_keys(const ChooseKeys& shape, Inputs q, Inputs weights, Inputs keys);
+// attention() over chosen positions, (tokens, most).
+Values sparse_attention(const Attention& shape, Inputs q, Inputs keys, Inputs values,
+                        std::span<const std::int32_t> chosen, std::int64_t most);
+
+// A whole latent mixer from position 0 on, keys and values of all heads written out.
+struct Latent {
+    LatentSpec spec;
+    std::int64_t hidden = 0;
+    double norm_eps = 1e-6;
+    std::function<Inputs(std::string_view)> weight; // "q_a", "indexer.k_norm" ...
+};
+Values latent(const Latent& op, Inputs x);
+
 struct GatedDelta {
     GatedDeltaSpec spec;
     std::int64_t tokens = 0;
@@ -49,6 +73,22 @@ struct GatedDeltaOut {
 };
 // Token by token; conv_state and state are read and written.
 GatedDeltaOut gated_delta(const GatedDelta& op, Values& conv_state, Values& state);
+
+struct Kda {
+    KdaSpec spec;
+    std::int64_t tokens = 0;
+    double norm_eps = 1e-6;
+    Inputs q, k, v, decay, b, gate, conv_weight, decay_rate, dt_bias, norm_weight;
+};
+struct KdaOut {
+    Values out, decay, beta;
+};
+// Token by token; conv_state and state are read and written.
+KdaOut kda(const Kda& op, Values& conv_state, Values& state);
+
+Values situ(const GluSpec& spec, Inputs gate, Inputs up);
+// streams (T, width) each, query (width).
+Values mix_streams(std::span<const Inputs> streams, Inputs query, double eps);
 
 // gate, up (experts, inter, hidden), down (experts, hidden, inter), dequantised.
 struct MoeOut {

@@ -3,6 +3,7 @@
 #include "engine/lab/reference.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdio>
@@ -45,7 +46,7 @@ public:
         using Part = Result<void> (Suite::*)();
         for (Part part : {&Suite::embedding, &Suite::norms, &Suite::elementwise, &Suite::rotation,
                           &Suite::products, &Suite::attention_over_caches, &Suite::gated_delta,
-                          &Suite::mixture}) {
+                          &Suite::kda, &Suite::residual_streams, &Suite::mixture}) {
             if (m_stop.stop_requested()) {
                 break;
             }
@@ -607,6 +608,131 @@ private:
             TRY(compare("gated_delta decay", shape, rows(decay, want.decay.size()), want.decay,
                         kPointwise));
             TRY(compare("gated_delta beta", shape, rows(beta, want.beta.size()), want.beta,
+                        kPointwise));
+        }
+        return {};
+    }
+
+    Result<void> kda() {
+        struct Case {
+            std::int64_t heads, head_dim, conv_kernel;
+            double bound;
+            std::vector<std::int64_t> pieces;
+        };
+        const Case cases[] = {
+            {4, 128, 4, 0.0, {70}},      {4, 128, 4, -5.0, {1, 1, 37, 1, 90}},
+            {3, 20, 4, 0.0, {2, 33, 1}}, {2, 96, 3, -5.0, {64, 65}},
+            {1, 37, 1, 0.0, {5, 1, 70}},
+        };
+        for (const Case& c : cases) {
+            KdaSpec spec;
+            spec.heads = c.heads;
+            spec.head_dim = c.head_dim;
+            spec.conv_kernel = c.conv_kernel;
+            spec.decay_bound = c.bound;
+            std::int64_t tokens = 0;
+            for (std::int64_t n : c.pieces) {
+                tokens += n;
+            }
+            const std::int64_t width = spec.channels();
+            const Floats q = normal(tokens * width);
+            const Floats k = normal(tokens * width);
+            const Floats v = normal(tokens * width);
+            Floats decay = normal(tokens * width, 3.0);
+            decay[0] = 40.0f; // where softplus is the identity
+            decay[1] = -90.0f;
+            const Floats b = normal(tokens * c.heads, 2.0);
+            const Floats gate = normal(tokens * width);
+            const Floats conv_weight = normal(3 * width * c.conv_kernel, 0.5);
+            const Floats dt_bias = normal(width);
+            const Floats norm_weight = normal(c.head_dim);
+            Floats decay_rate = normal(c.heads, 0.5);
+            for (float& r : decay_rate) {
+                r = -0.3f * std::exp(r);
+            }
+            const Floats conv_state = normal(3 * width * (c.conv_kernel - 1));
+            const Floats state = normal(width * c.head_dim);
+
+            auto out = TRY(poisoned(tokens, width));
+            float* decay_out = TRY(put(Floats(at(tokens * c.heads), kPoison)));
+            float* beta_out = TRY(put(Floats(at(tokens * c.heads), kPoison)));
+            const float* inputs[] = {TRY(put(q)), TRY(put(k)), TRY(put(v)), TRY(put(decay)),
+                                     TRY(put(gate))};
+            const float* b_d = TRY(put(b));
+            KdaOp op;
+            op.spec = spec;
+            op.conv_weight = TRY(put(conv_weight));
+            op.decay_rate = TRY(put(decay_rate));
+            op.dt_bias = TRY(put(dt_bias));
+            op.norm_weight = TRY(put(norm_weight));
+            op.conv_state = TRY(put(conv_state));
+            op.state = TRY(put(state));
+            std::int64_t first = 0;
+            for (std::int64_t n : c.pieces) {
+                View<const float, 2>* const views[] = {&op.q, &op.k, &op.v, &op.decay, &op.gate};
+                for (std::size_t i = 0; i < std::size(views); ++i) {
+                    *views[i] = {inputs[i] + first * width, {n, width}};
+                }
+                op.b = {b_d + first * c.heads, {n, c.heads}};
+                op.out = out.slice(first, n);
+                op.decay_out = decay_out + first * c.heads;
+                op.beta_out = beta_out + first * c.heads;
+                m_backend.kda(op);
+                first += n;
+            }
+            Values conv_want(conv_state.begin(), conv_state.end());
+            Values state_want(state.begin(), state.end());
+            const auto want = reference::kda({spec, tokens, double{op.norm_eps}, q, k, v, decay, b,
+                                              gate, conv_weight, decay_rate, dt_bias, norm_weight},
+                                             conv_want, state_want);
+            const std::string shape =
+                extents({tokens, c.heads, c.head_dim}) + (c.bound < 0 ? " bounded" : "") + " in " +
+                std::to_string(c.pieces.size()) + (c.pieces.size() == 1 ? " piece" : " pieces");
+            TRY(compare("kda", shape, out, want.out, kRecurrent));
+            TRY(compare("kda state", shape, rows(op.state, state.size()), state_want, kRecurrent));
+            TRY(compare("kda conv state", shape, rows(op.conv_state, conv_state.size()), conv_want,
+                        0.0));
+            TRY(compare("kda decay", shape, rows(decay_out, want.decay.size()), want.decay,
+                        kPointwise));
+            TRY(compare("kda beta", shape, rows(beta_out, want.beta.size()), want.beta,
+                        kPointwise));
+        }
+        return {};
+    }
+
+    // What Kimi K3 has between its mixers: attention residuals, and a gate bounded by tanh.
+    Result<void> residual_streams() {
+        for (auto [tokens, width, count] :
+             {std::tuple{1, 512, 1}, {1, 72, 9}, {19, 77, 2}, {130, 64, 5}}) {
+            std::vector<Floats> values;
+            std::vector<Inputs> inputs;
+            std::vector<View<const float, 2>> streams;
+            for (int s = 0; s < count; ++s) {
+                values.push_back(normal(tokens * width, s == 1 ? 30.0 : 0.5));
+                streams.emplace_back(TRY(put(values.back())),
+                                     std::array<std::int64_t, 2>{tokens, width});
+            }
+            inputs.assign(values.begin(), values.end());
+            const Floats query = normal(width, 0.3);
+            const std::span<const float> query_d(TRY(put(query)), query.size());
+            auto out = TRY(poisoned(tokens, width));
+            m_backend.mix_streams(streams, query_d, 1e-5f, out);
+            TRY(compare("mix_streams", extents({count, tokens, width}), out,
+                        reference::mix_streams(inputs, query, 1e-5), kSoftmax));
+        }
+        for (auto [tokens, cols] : {std::pair{1, 3072}, {5, 77}, {70, 513}}) {
+            GluSpec spec;
+            spec.kind = GluSpec::Kind::Situ;
+            spec.beta = cols == 77 ? 2.5 : 4.0;
+            Floats gate = normal(tokens * cols, 4.0);
+            gate[0] = -120.0f;
+            gate[1] = 120.0f;
+            gate[2] = 1e-6f;
+            const Floats up = normal(tokens * cols, 20.0);
+            auto out = TRY(poisoned(tokens, cols));
+            m_backend.glu(spec, {TRY(put(gate)), {tokens, cols}}, {TRY(put(up)), {tokens, cols}},
+                          out);
+            TRY(compare("glu situ", extents({tokens, cols}), out, reference::situ(spec, gate, up),
                         kPointwise));
         }
         return {};

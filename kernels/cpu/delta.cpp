@@ -1,9 +1,11 @@
-// The gated delta mixer between its projections (delta.md sections 2 to 4).
+// The delta rule, and the gated delta mixer between its projections (delta.md sections 2 to 4).
+// kda.cpp is made of the same parts.
 //
 // Prefill runs the recurrence, not the chunked form: a slab of the state's columns stays in the
 // first-level cache while all tokens pass over it, which leaves three multiply-adds per element and
-// token, as many as the chunked form has, without its triangular solves. A token's arithmetic is
-// the same in prefill and decode, so the results do not depend on how a prompt is cut.
+// token, as many as the chunked form has, without its triangular solves (and, where every channel
+// has a decay of its own, without its exponentials of differences). A token's arithmetic is the
+// same in prefill and decode, so the results do not depend on how a prompt is cut.
 
 // The order matters: foreach_target includes this file once per instruction set.
 // clang-format off
@@ -25,11 +27,11 @@ namespace hn = hwy::HWY_NAMESPACE;
 using D = hn::ScalableTag<float>;
 using V = hn::Vec<D>;
 
-// One token over a slab of two vectors of columns: what the key holds, the update, the read-out.
-// Even and odd rows are summed apart: four chains of multiply-adds hide their latency.
+// What the key reads from a slab of two vectors of columns. Even and odd rows are summed apart:
+// four chains of multiply-adds hide their latency.
 //   state (key_dim) rows of 2 Lanes floats, row_stride apart
-HWY_INLINE void step(float* state, std::int64_t row_stride, std::int64_t key_dim, const float* q,
-                     const float* k, const float* v, float decay, float beta, float* out) {
+HWY_INLINE void read_slab(const float* state, std::int64_t row_stride, std::int64_t key_dim,
+                          const float* k, V& held0, V& held1) {
     const D d;
     const auto n = static_cast<std::int64_t>(hn::Lanes(d));
     V a0 = hn::Zero(d), a1 = a0, b0 = a0, b1 = a0;
@@ -48,98 +50,113 @@ HWY_INLINE void step(float* state, std::int64_t row_stride, std::int64_t key_dim
         a0 = hn::MulAdd(k0, hn::LoadU(d, state + i * row_stride), a0);
         a1 = hn::MulAdd(k0, hn::LoadU(d, state + i * row_stride + n), a1);
     }
-    const V keep = hn::Set(d, decay);
+    held0 = hn::Add(a0, b0);
+    held1 = hn::Add(a1, b1);
+}
+
+// One token over a slab: the update, the read-out, and what the next token's key reads.
+//   keep: what a row keeps, one factor or (key_dim)
+//   read: what the key finds of the state before this token; of the next token on return
+template <bool kChannels>
+HWY_INLINE void step(float* state, std::int64_t row_stride, std::int64_t key_dim, const float* q,
+                     const float* k, const float* keep, const float* v, float beta,
+                     const float* next_read, V& held0, V& held1, float* out) {
+    const D d;
+    const auto n = static_cast<std::int64_t>(hn::Lanes(d));
+    const V all = hn::Set(d, kChannels ? 1.0f : keep[0]);
     const V strength = hn::Set(d, beta);
-    const V u0 = hn::Mul(strength, hn::NegMulAdd(keep, hn::Add(a0, b0), hn::LoadU(d, v)));
-    const V u1 = hn::Mul(strength, hn::NegMulAdd(keep, hn::Add(a1, b1), hn::LoadU(d, v + n)));
-    a0 = hn::Zero(d), a1 = a0, b0 = a0, b1 = a0;
-    for (i = 0; i + 2 <= key_dim; i += 2) {
-        float* row = state + i * row_stride;
-        float* next = row + row_stride;
-        const V k0 = hn::Set(d, k[i]);
-        const V k1 = hn::Set(d, k[i + 1]);
-        const V s00 = hn::MulAdd(k0, u0, hn::Mul(keep, hn::LoadU(d, row)));
-        const V s01 = hn::MulAdd(k0, u1, hn::Mul(keep, hn::LoadU(d, row + n)));
-        const V s10 = hn::MulAdd(k1, u0, hn::Mul(keep, hn::LoadU(d, next)));
-        const V s11 = hn::MulAdd(k1, u1, hn::Mul(keep, hn::LoadU(d, next + n)));
-        hn::StoreU(s00, d, row);
-        hn::StoreU(s01, d, row + n);
-        hn::StoreU(s10, d, next);
-        hn::StoreU(s11, d, next + n);
-        const V q0 = hn::Set(d, q[i]);
-        const V q1 = hn::Set(d, q[i + 1]);
-        a0 = hn::MulAdd(q0, s00, a0);
-        a1 = hn::MulAdd(q0, s01, a1);
-        b0 = hn::MulAdd(q1, s10, b0);
-        b1 = hn::MulAdd(q1, s11, b1);
-    }
-    if (i < key_dim) {
-        float* row = state + i * row_stride;
-        const V k0 = hn::Set(d, k[i]);
-        const V q0 = hn::Set(d, q[i]);
-        const V s0 = hn::MulAdd(k0, u0, hn::Mul(keep, hn::LoadU(d, row)));
-        const V s1 = hn::MulAdd(k0, u1, hn::Mul(keep, hn::LoadU(d, row + n)));
+    const V u0 = hn::Mul(strength, hn::NegMulAdd(all, held0, hn::LoadU(d, v)));
+    const V u1 = hn::Mul(strength, hn::NegMulAdd(all, held1, hn::LoadU(d, v + n)));
+    V a0 = hn::Zero(d), a1 = a0, b0 = a0, b1 = a0;
+    V c0 = a0, c1 = a0, e0 = a0, e1 = a0;
+    const auto row_step = [&](std::int64_t i, V& o0, V& o1, V& h0, V& h1) HWY_ATTR {
+        float* const row = state + i * row_stride;
+        const V kept = kChannels ? hn::Set(d, keep[i]) : all;
+        const V key = hn::Set(d, k[i]);
+        const V s0 = hn::MulAdd(key, u0, hn::Mul(kept, hn::LoadU(d, row)));
+        const V s1 = hn::MulAdd(key, u1, hn::Mul(kept, hn::LoadU(d, row + n)));
         hn::StoreU(s0, d, row);
         hn::StoreU(s1, d, row + n);
-        a0 = hn::MulAdd(q0, s0, a0);
-        a1 = hn::MulAdd(q0, s1, a1);
+        const V query = hn::Set(d, q[i]);
+        o0 = hn::MulAdd(query, s0, o0);
+        o1 = hn::MulAdd(query, s1, o1);
+        const V next = hn::Set(d, next_read[i]);
+        h0 = hn::MulAdd(next, s0, h0);
+        h1 = hn::MulAdd(next, s1, h1);
+    };
+    std::int64_t i = 0;
+    for (; i + 2 <= key_dim; i += 2) {
+        row_step(i, a0, a1, c0, c1);
+        row_step(i + 1, b0, b1, e0, e1);
+    }
+    if (i < key_dim) {
+        row_step(i, a0, a1, c0, c1);
     }
     hn::StoreU(hn::Add(a0, b0), d, out);
     hn::StoreU(hn::Add(a1, b1), d, out + n);
+    held0 = hn::Add(c0, e0);
+    held1 = hn::Add(c1, e1);
 }
 
-// All tokens over the state of one head. gates (2, tokens): decay, then beta.
-void Recur(const GatedDelta& op, std::int64_t head, const float* conv, const float* gates,
-           float* slab) {
+// All tokens over one slab.
+template <bool kChannels>
+HWY_INLINE void recur(const DeltaRule& op, std::int64_t first, std::int64_t columns, float* slab,
+                      std::int64_t row_stride) {
     const D d;
-    const std::int64_t width = 2 * static_cast<std::int64_t>(hn::Lanes(d));
-    const std::int64_t key_head =
-        op.tiled_heads ? head % op.key_heads : head / (op.value_heads / op.key_heads);
-    const std::int64_t channels = op.channels();
-    const std::int64_t dk = op.key_dim;
-    const std::int64_t dv = op.value_dim;
-    float* state = op.state + head * dk * dv;
-    const float* q = conv + key_head * dk;
-    const float* k = q + op.key_heads * dk;
-    const float* v = conv + 2 * op.key_heads * dk + head * dv;
-    float* out = op.out + head * dv;
-    for (std::int64_t first = 0; first < dv; first += width) {
-        const std::int64_t columns = std::min(width, dv - first);
-        if (columns == width && op.tokens == 1) { // in place
-            step(state + first, dv, dk, q, k, v + first, gates[0], gates[1], out + first);
-            continue;
+    const auto n = static_cast<std::int64_t>(hn::Lanes(d));
+    V held0 = hn::Zero(d);
+    V held1 = held0;
+    read_slab(slab, row_stride, op.key_dim, op.read, held0, held1);
+    for (std::int64_t t = 0; t < op.tokens; ++t) {
+        const std::int64_t next = std::min(t + 1, op.tokens - 1);
+        const float* v = op.v + t * op.stride + first;
+        float* out = op.out + t * op.out_stride + first;
+        const bool whole = columns == 2 * n;
+        float values[2 * 16] = {};
+        float result[2 * 16];
+        if (!whole) {
+            std::copy_n(v, columns, values);
         }
-        for (std::int64_t i = 0; i < dk; ++i) {
-            std::copy_n(state + i * dv + first, columns, slab + i * width);
-            std::fill(slab + i * width + columns, slab + (i + 1) * width, 0.0f);
-        }
-        for (std::int64_t t = 0; t < op.tokens; ++t) {
-            const float* vt = v + t * channels + first;
-            float* to = out + t * op.out_stride + first;
-            if (columns == width) {
-                step(slab, width, dk, q + t * channels, k + t * channels, vt, gates[t],
-                     gates[op.tokens + t], to);
-                continue;
-            }
-            float in[2 * 16] = {};
-            float result[2 * 16];
-            std::copy_n(vt, columns, in);
-            step(slab, width, dk, q + t * channels, k + t * channels, in, gates[t],
-                 gates[op.tokens + t], result);
-            std::copy_n(result, columns, to);
-        }
-        for (std::int64_t i = 0; i < dk; ++i) {
-            std::copy_n(slab + i * width, columns, state + i * dv + first);
+        step<kChannels>(slab, row_stride, op.key_dim, op.q + t * op.stride, op.k + t * op.stride,
+                        op.keep + t * op.keep_stride, whole ? v : values, op.beta[t],
+                        op.read + next * op.read_stride, held0, held1, whole ? out : result);
+        if (!whole) {
+            std::copy_n(result, columns, out);
         }
     }
 }
 
-// conv (tokens, channels) = sum over taps, for channels [first, last), before SiLU.
-//   window (conv_kernel - 1 + tokens rows) is read from state and qkv without being made
-void Convolve(const GatedDelta& op, std::int64_t first, std::int64_t last, float* conv) {
+void Recur(const DeltaRule& op, float* slab) {
+    const D d;
+    const std::int64_t width = 2 * static_cast<std::int64_t>(hn::Lanes(d));
+    const std::int64_t dv = op.value_dim;
+    for (std::int64_t first = 0; first < dv; first += width) {
+        const std::int64_t columns = std::min(width, dv - first);
+        const bool in_place = columns == width && op.tokens == 1;
+        if (!in_place) {
+            for (std::int64_t i = 0; i < op.key_dim; ++i) {
+                std::copy_n(op.state + i * dv + first, columns, slab + i * width);
+                std::fill(slab + i * width + columns, slab + (i + 1) * width, 0.0f);
+            }
+        }
+        float* const at = in_place ? op.state + first : slab;
+        const std::int64_t stride = in_place ? dv : width;
+        if (op.per_channel) {
+            recur<true>(op, first, columns, at, stride);
+        } else {
+            recur<false>(op, first, columns, at, stride);
+        }
+        for (std::int64_t i = 0; i < op.key_dim && !in_place; ++i) {
+            std::copy_n(slab + i * width, columns, op.state + i * dv + first);
+        }
+    }
+}
+
+// Sum over taps, for channels [first, last), before SiLU.
+//   the window (taps - 1 + tokens rows) is read from state and input without being made
+void Convolve(const ShortConv& op, std::int64_t first, std::int64_t last) {
     constexpr std::int64_t kChannels = 64;
-    const std::int64_t taps = op.conv_kernel;
-    const std::int64_t channels = op.channels();
+    const std::int64_t taps = op.taps;
     for (std::int64_t c = first; c < last; c += kChannels) {
         const std::int64_t count = std::min(kChannels, last - c);
         // Taps and past inputs with the channel innermost.
@@ -147,17 +164,17 @@ void Convolve(const GatedDelta& op, std::int64_t first, std::int64_t last, float
         HWY_ALIGN float past[kMostTaps][kChannels];
         for (std::int64_t i = 0; i < count; ++i) {
             for (std::int64_t j = 0; j < taps; ++j) {
-                w[j][i] = op.conv_weight[(c + i) * taps + j];
+                w[j][i] = op.weight[(c + i) * taps + j];
             }
             for (std::int64_t j = 0; j + 1 < taps; ++j) {
-                past[j][i] = op.conv_state[(c + i) * (taps - 1) + j];
+                past[j][i] = op.state[(c + i) * (taps - 1) + j];
             }
         }
         const auto input = [&](std::int64_t t) {
-            return t >= 0 ? op.qkv + t * op.qkv_stride + c : past[t + taps - 1];
+            return t >= 0 ? op.in + t * op.in_stride + c : past[t + taps - 1];
         };
         for (std::int64_t t = 0; t < op.tokens; ++t) {
-            float* out = conv + t * channels + c;
+            float* out = op.out + t * op.out_stride + c;
             const float* x0 = input(t);
             for (std::int64_t i = 0; i < count; ++i) {
                 out[i] = w[taps - 1][i] * x0[i];
@@ -173,7 +190,7 @@ void Convolve(const GatedDelta& op, std::int64_t first, std::int64_t last, float
         for (std::int64_t j = 0; j + 1 < taps; ++j) { // entries move towards the front
             const float* x = input(op.tokens - taps + 1 + j);
             for (std::int64_t i = 0; i < count; ++i) {
-                op.conv_state[(c + i) * (taps - 1) + j] = x[i];
+                op.state[(c + i) * (taps - 1) + j] = x[i];
             }
         }
     }
@@ -205,43 +222,64 @@ HWY_EXPORT(Recur);
 HWY_EXPORT(Convolve);
 HWY_EXPORT(SquareSum);
 
-void short_conv(const GatedDelta& op, std::int64_t first, std::int64_t last, float* conv) {
-    HWY_DYNAMIC_DISPATCH(Convolve)(op, first, last, conv);
+void short_conv(const ShortConv& op, std::int64_t first, std::int64_t last) {
+    HWY_DYNAMIC_DISPATCH(Convolve)(op, first, last);
     for (std::int64_t t = 0; t < op.tokens; ++t) {
-        silu(conv + t * op.channels() + first, last - first);
+        silu(op.out + t * op.out_stride + first, last - first);
     }
 }
 
-void unit_query_key(const GatedDelta& op, std::int64_t key_head, std::int64_t t, float* conv) {
-    const std::int64_t n = op.key_dim;
-    float* q = conv + t * op.channels() + key_head * n;
-    float* k = q + op.key_heads * n;
-    const auto length = [&](const float* x) {
-        return std::sqrt(HWY_DYNAMIC_DISPATCH(SquareSum)(x, n) + 1e-6f);
-    };
-    scale(q, 1.0f / (length(q) * std::sqrt(static_cast<float>(n))), n);
-    scale(k, 1.0f / length(k), n);
+void unit_length(float* x, float length, std::int64_t n) {
+    scale(x, length / std::sqrt(HWY_DYNAMIC_DISPATCH(SquareSum)(x, n) + 1e-6f), n);
+}
+
+std::int64_t delta_rule_scratch_floats(std::int64_t key_dim) {
+    return 2 * 16 * key_dim; // a slab of the widest vectors
+}
+
+void delta_rule(const DeltaRule& op, float* scratch) {
+    HWY_DYNAMIC_DISPATCH(Recur)(op, scratch);
 }
 
 std::int64_t delta_scratch_floats(const GatedDelta& op) {
-    return 2 * 16 * op.key_dim + 2 * op.tokens;
+    return delta_rule_scratch_floats(op.key_dim) + 2 * op.tokens;
 }
 
 void delta_head(const GatedDelta& op, std::int64_t head, const float* conv, float* scratch) {
-    float* gates = scratch + 2 * 16 * op.key_dim;
+    float* const decay = scratch + delta_rule_scratch_floats(op.key_dim);
+    float* const beta = decay + op.tokens;
     for (std::int64_t t = 0; t < op.tokens; ++t) {
         const float dt = op.a[t * op.a_stride + head] + op.dt_bias[head];
         const float softplus = dt > 20.0f ? dt : std::log1p(std::exp(dt));
-        gates[t] = std::exp(op.decay_rate[head] * softplus);
-        gates[op.tokens + t] = op.beta_scale * sigmoid(op.b[t * op.b_stride + head]);
+        decay[t] = std::exp(op.decay_rate[head] * softplus);
+        beta[t] = op.beta_scale * sigmoid(op.b[t * op.b_stride + head]);
         if (op.decay_out != nullptr) {
-            op.decay_out[t * op.value_heads + head] = gates[t];
+            op.decay_out[t * op.value_heads + head] = decay[t];
         }
         if (op.beta_out != nullptr) {
-            op.beta_out[t * op.value_heads + head] = gates[op.tokens + t];
+            op.beta_out[t * op.value_heads + head] = beta[t];
         }
     }
-    HWY_DYNAMIC_DISPATCH(Recur)(op, head, conv, gates, scratch);
+    const std::int64_t key_head =
+        op.tiled_heads ? head % op.key_heads : head / (op.value_heads / op.key_heads);
+    const float* const q = conv + key_head * op.key_dim;
+    const float* const k = q + op.key_heads * op.key_dim;
+    delta_rule({.tokens = op.tokens,
+                .key_dim = op.key_dim,
+                .value_dim = op.value_dim,
+                .q = q,
+                .k = k,
+                .v = conv + 2 * op.key_heads * op.key_dim + head * op.value_dim,
+                .stride = op.channels(),
+                .keep = decay,
+                .keep_stride = 1,
+                .read = k,
+                .read_stride = op.channels(),
+                .beta = beta,
+                .state = op.state + head * op.key_dim * op.value_dim,
+                .out = op.out + head * op.value_dim,
+                .out_stride = op.out_stride},
+               scratch);
     for (std::int64_t t = 0; t < op.tokens; ++t) {
         float* out = op.out + t * op.out_stride + head * op.value_dim;
         rms_norm(out, op.norm_weight, op.norm_eps, op.value_dim, out);

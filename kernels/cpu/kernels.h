@@ -198,16 +198,62 @@ struct Indexer {
     Format cache = Format::F16;
     const std::byte* keys = nullptr; // (length, head_dim)
 };
-// scores[s] = sum over heads of weight * max(0, q . key(s)) for one token and keys [first, last).
-void index_scores(const Indexer& op, std::int64_t token, std::int64_t first_key,
-                  std::int64_t last_key, float* scores);
+constexpr std::int64_t kIndexKeys = 64; // of a tile
+std::int64_t index_scratch_floats(const Indexer& op);
+// scores(t, s) = sum over heads of weight * max(0, q . key(s)) for tokens [first_token, last_token)
+// and a tile of up to kIndexKeys keys, [first_key, last_key), which is converted once.
+//   scores  of first_token from key 0 on, `stride` floats from token to token; a whole tile of
+//           each is written. scratch is 64-byte aligned.
+void index_scores(const Indexer& op, std::int64_t first_token, std::int64_t last_token,
+                  std::int64_t first_key, std::int64_t last_key, float* scores, std::int64_t stride,
+                  float* scratch);
 // The `most` largest of n scores, the lowest index first among equals: their indices, ascending,
 // then -1.
 void choose_best(const float* scores, std::int64_t n, std::int64_t most, std::int32_t* chosen);
 
-// --- gated delta -------------------------------------------------------------------------------
+// --- the delta rule ----------------------------------------------------------------------------
 
 constexpr std::int64_t kMostTaps = 64; // of the convolution
+
+// A causal convolution of each channel alone, then SiLU.
+struct ShortConv {
+    std::int64_t tokens = 0;
+    std::int64_t taps = 4; // at most kMostTaps
+    const float* in = nullptr;
+    std::int64_t in_stride = 0;
+    const float* weight = nullptr; // (channels, taps), the last tap is now
+    float* state = nullptr;        // (channels, taps - 1), moved on by `tokens`
+    float* out = nullptr;
+    std::int64_t out_stride = 0;
+};
+void short_conv(const ShortConv& op, std::int64_t first_channel, std::int64_t last_channel);
+// x *= length / |x|
+void unit_length(float* x, float length, std::int64_t n);
+
+// One head, token by token: S = keep S; u = beta (v - S^T k); S += k u^T; out = S^T q.
+struct DeltaRule {
+    std::int64_t tokens = 0;
+    std::int64_t key_dim = 0;
+    std::int64_t value_dim = 0;
+    const float* q = nullptr; // (tokens, key_dim)
+    const float* k = nullptr;
+    const float* v = nullptr;      // (tokens, value_dim)
+    std::int64_t stride = 0;       // of q, k and v
+    bool per_channel = false;      // keep: (tokens, key_dim), or (tokens)
+    const float* keep = nullptr;   // in (0, 1]
+    std::int64_t keep_stride = 0;
+    // What reads S before it fades: k * keep where keep is per channel, else k.
+    const float* read = nullptr;
+    std::int64_t read_stride = 0;
+    const float* beta = nullptr; // (tokens)
+    float* state = nullptr;      // (key_dim, value_dim)
+    float* out = nullptr;        // (tokens, value_dim)
+    std::int64_t out_stride = 0;
+};
+std::int64_t delta_rule_scratch_floats(std::int64_t key_dim);
+void delta_rule(const DeltaRule& op, float* scratch);
+
+// --- gated delta -------------------------------------------------------------------------------
 
 struct GatedDelta {
     std::int64_t tokens = 0;
@@ -241,15 +287,78 @@ struct GatedDelta {
     std::int64_t channels() const { return 2 * key_heads * key_dim + value_heads * value_dim; }
 };
 
-// Convolution and SiLU of channels [first, last) for all tokens into conv (tokens, channels);
-// moves conv_state on by `tokens`.
-void short_conv(const GatedDelta& op, std::int64_t first, std::int64_t last, float* conv);
-// Unit length for one key head and token of conv: its query, scaled by key_dim^-1/2, and its key.
-void unit_query_key(const GatedDelta& op, std::int64_t key_head, std::int64_t token, float* conv);
 // One value head: gates, state updates, read-out, gated norm, for all tokens.
-//   conv (tokens, channels), made by the two above
+//   conv (tokens, channels): qkv through short_conv(), queries and keys of unit_length()
 std::int64_t delta_scratch_floats(const GatedDelta& op);
 void delta_head(const GatedDelta& op, std::int64_t head, const float* conv, float* scratch);
+
+// --- Kimi delta attention ----------------------------------------------------------------------
+
+struct Kda {
+    std::int64_t tokens = 0;
+    std::int64_t heads = 0;
+    std::int64_t head_dim = 0;
+    std::int64_t conv_kernel = 4; // at most kMostTaps
+    // Log decay -exp(A) softplus(f), or with a bound L < 0, L sigmoid(exp(A) f).
+    float decay_bound = 0.0f;
+    // (tokens, heads * head_dim) each, before the convolution.
+    const float* q = nullptr;
+    const float* k = nullptr;
+    const float* v = nullptr;
+    std::int64_t q_stride = 0, k_stride = 0, v_stride = 0;
+    const float* decay = nullptr; // (tokens, heads * head_dim), f without dt_bias
+    std::int64_t decay_stride = 0;
+    const float* b = nullptr; // (tokens, heads)
+    std::int64_t b_stride = 0;
+    const float* gate = nullptr; // (tokens, heads * head_dim)
+    std::int64_t gate_stride = 0;
+    const float* conv_weight = nullptr; // (3 * heads * head_dim, conv_kernel): q, k, v
+    const float* decay_rate = nullptr;  // (heads), -exp(A_log)
+    const float* dt_bias = nullptr;     // (heads * head_dim)
+    const float* norm_weight = nullptr; // (head_dim)
+    float norm_eps = 1e-6f;
+    float* conv_state = nullptr; // (3 * heads * head_dim, conv_kernel - 1)
+    float* state = nullptr;      // (heads, head_dim, head_dim)
+    float* out = nullptr;        // (tokens, heads * head_dim)
+    std::int64_t out_stride = 0;
+    float* decay_out = nullptr; // (tokens, heads), mean over channels; or null
+    float* beta_out = nullptr;  // (tokens, heads) or null
+};
+// One head from the convolutions to the gated norm, for all tokens: no head needs another's values.
+std::int64_t kda_scratch_floats(const Kda& op);
+void kda_head(const Kda& op, std::int64_t head, float* scratch);
+
+// --- lightning attention -------------------------------------------------------------------------
+
+struct Lightning {
+    std::int64_t tokens = 0;
+    std::int64_t heads = 0;
+    std::int64_t head_dim = 0;
+    bool silu = false; // on q, k and v
+    float scale = 1.0f;
+    struct Rows { // (tokens, heads, head_dim)
+        const float* data = nullptr;
+        std::int64_t token_stride = 0;
+        std::int64_t head_stride = 0;
+    };
+    Rows q, k, v;
+    const float* gate = nullptr; // (tokens, heads * head_dim), before the sigmoid
+    std::int64_t gate_stride = 0;
+    const float* decay_rates = nullptr; // (heads), > 0: a step keeps exp(-rate)
+    const float* norm_weight = nullptr; // (heads * head_dim)
+    std::int64_t norm_groups = 1;
+    float norm_eps = 1e-6f;
+    float* state = nullptr; // (heads, head_dim, head_dim) keys by values
+    float* out = nullptr;   // (tokens, heads * head_dim)
+    std::int64_t out_stride = 0;
+};
+
+// One head for all tokens: state updates and what is read, not normed yet. scratch is 64-byte
+// aligned.
+std::int64_t lightning_scratch_floats(const Lightning& op);
+void lightning_head(const Lightning& op, std::int64_t head, float* scratch);
+// The group norm and the gate of one token, once all its heads are done.
+void lightning_gate(const Lightning& op, std::int64_t token);
 
 // --- mixtures ------------------------------------------------------------------------------------
 
@@ -261,9 +370,11 @@ struct Router {
     enum class Score : std::uint8_t { Softmax, Sigmoid, SoftmaxOfChosen };
     Score score = Score::Softmax;
     bool normalise = true; // weights of the chosen sum to one
-    // Experts in equal groups, of which the best `groups_kept` by their two best are chosen from.
+    // Experts in equal groups, of which the best `groups_kept` by their one or two best are chosen
+    // from.
     std::int64_t groups = 1;
     std::int64_t groups_kept = 1;
+    std::int64_t group_best = 2;
     float weight_scale = 1.0f;
     const float* choice_bias = nullptr; // (experts), added for the choice only; or null
 };
