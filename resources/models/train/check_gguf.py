@@ -35,7 +35,7 @@ def main():
     measured = json.loads(args.evaluation.read_text()) if args.evaluation else {}
     card = {"family": "hybridscope-ratio", "architecture": "qwen35", "tokens": record["tokens"], "steps": record["steps"],
             "batch_tokens": record["batch_tokens"], "training_seconds": round(record["seconds"], 1), "device": "one " + record["device"],
-            "context_length": m.CONFIG["max_position_embeddings"], "license": export_gguf.LICENSE, "models": []}
+            "rows": {"seed": record["seed"], "drills": record["drills"]}, "context_length": m.CONFIG["max_position_embeddings"], "license": export_gguf.LICENSE, "models": []}
     for ratio in m.INTERVAL:
         path = args.models / f"hybridscope-ratio-{ratio}.gguf"
         network = m.Model(ratio, torch.float32)
@@ -55,6 +55,7 @@ def main():
                  "held_out_loss_answers": {"checkpoint": losses(ours)[1], "gguf": losses(theirs)[1]},
                  "first_choice_agreement": round(agree, 4),
                  "recall": measured.get("recall", {}).get(ratio, {}),
+                 "definitions": measured.get("definitions", {}).get(ratio, {}),
                  "loss_by_position": measured.get("loss_by_position", {}).get(ratio, {})}
         card["models"].append(entry)
         print({k: entry[k] for k in ("file", "parameters", "final_training_loss", "held_out_loss", "held_out_loss_answers", "first_choice_agreement")}, flush=True)

@@ -16,6 +16,7 @@ import numpy as np
 import regex
 from tokenizers import Tokenizer
 
+import common
 import handmade as hm
 
 WEIGHTS = [0.0, 0.1, 0.4, 1.0]
@@ -28,7 +29,21 @@ SPLIT = regex.compile(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{
 # Pairs (category asked, category known) of which a word may well be both.
 ALSO = {("food", "animal"), ("food", "fruit"), ("food", "vegetable"), ("food", "drink"), ("food", "plant"), ("plant", "fruit"), ("fruit", "plant"),
         ("plant", "vegetable"), ("fruit", "vegetable"), ("plant", "tree"), ("plant", "flower"), ("plant", "food"), ("fruit", "food"),
-        ("fish", "food"), ("bird", "food"), ("animal", "food"), ("fruit", "tree"), ("animal", "person"), ("person", "animal")}
+        ("fish", "food"), ("bird", "food"), ("animal", "food"), ("fruit", "tree"), ("animal", "person"), ("person", "animal"), ("fish", "animal"),
+        ("weapon", "tool"), ("vehicle", "machine"), ("vehicle", "container"), ("building", "container"), ("weapon", "machine"), ("weapon", "vehicle"),
+        ("vehicle", "weapon"), ("metal", "container")}
+
+
+SINGULAR = {"animals": "animal", "birds": "bird", "fish": "fish", "insects": "insect", "fruits": "fruit", "vegetables": "vegetable",
+            "musical instruments": "musical instrument", "tools": "tool", "vehicles": "vehicle", "flowers": "flower", "trees": "tree",
+            "drinks": "drink", "metals": "metal", "sports": "sport", "foods": "food", "feelings": "feeling", "body parts": "body part",
+            "pieces of furniture": "piece of furniture", "pieces of clothing": "piece of clothing"}
+IMPLIED = {"bird": ["animal"], "fish": ["animal"], "insect": ["animal"], "mammal": ["animal"], "reptile": ["animal"], "tree": ["plant"]}
+# What a handwritten sentence may call the thing, "a small flying insect" and so on.
+SAID_KINDS = ["musical instrument", "piece of furniture", "piece of clothing", "animal", "bird", "fish", "insect", "mammal", "reptile", "plant",
+              "tree", "flower", "fruit", "vegetable", "food", "drink", "person", "tool", "vehicle", "weapon", "building", "metal", "color",
+              "feeling", "game", "machine", "container"]
+PLACE = re.compile(r"\b(city|capital|planet|country|republic|town|port|monarchy|kingdom|island|star|state|nation|satellite|sultanate|emirate)\b")
 
 
 def upper_first(text):
@@ -61,16 +76,32 @@ class Encoder:
 class Writer:
     def __init__(self, facts, prose, encoder):
         self.encode = encoder
-        self.words = facts["words"]
+        skip = set(common.SKIP)
+        self.words = [w for w in facts["words"] if w["word"] not in skip]
         self.by_word = {w["word"]: w for w in self.words}
+        self.sentences = hm.DEFINITIONS | dict(common.pairs(common.DEFINITIONS))
+        for word, sentence in self.sentences.items():
+            self.set_main(word, sentence)
+        for kind, members in hm.MEMBERS.items():
+            for word in members:
+                if SINGULAR.get(kind) and word in self.by_word and self.by_word[word]["main"] == "n":
+                    known = self.by_word[word]["senses"]["n"].setdefault("categories", [])
+                    if SINGULAR[kind] not in known:
+                        known.insert(0, SINGULAR[kind])
+        for word, kinds in common.KINDS.items():
+            self.by_word[word]["senses"]["n"]["categories"] = kinds
+        for w in self.words:
+            noun = w["senses"].get("n")
+            if noun and {"sport", "color"} & set(noun.get("categories", [])):
+                noun["article"] = ""
         share = {10: 6.0, 20: 3.0, 35: 1.0}
         self.cumulative = np.cumsum([share[w["level"]] * (2 if self.noun_of_note(w) else 1)
-                                     * (6 if w["word"] in hm.DEFINITIONS else 1) for w in self.words])
+                                     * (3 if w["word"] in self.sentences else 1) for w in self.words])
         self.cumulative = (self.cumulative / self.cumulative[-1]).tolist()
         self.lessons = []  # words to speak of half of the time
         self.rare = facts["rare"]
         self.capitals = {k: v for k, v in facts["capitals"].items() if k not in hm.DROP_CAPITALS} | hm.CAPITALS
-        self.names = [n for n in facts["names"] if n["name"] not in self.by_word]
+        self.names = [n for n in facts["names"] if n["name"] not in self.by_word and PLACE.search(n["gloss"])]
         self.opposites = {}
         for w in self.words:
             for pos in (w["main"], *w["senses"]):
@@ -93,12 +124,40 @@ class Writer:
         self.members = {}
         for w in self.words:
             noun = w["senses"].get("n")
-            if noun and noun.get("categories") and w["main"] == "n" and (w["level"] <= 20 or len(noun["categories"]) > 0):
-                for c in noun["categories"]:
+            if noun and w["main"] == "n":
+                for c in noun.get("categories", []):
+                    if c == w["word"]:
+                        continue
                     self.members.setdefault(c, []).append(w)
         self.category_list = [c for c in self.members if len(self.members[c]) >= 8]
+        self.questions = common.pairs(common.QUESTIONS)
         self.passages = prose["passages"]
         self.examples = [upper_first(e) + ("" if e[-1] in ".!?" else ".") for e in prose["examples"]]
+
+    def set_main(self, word, sentence):
+        """Let a word be what its handwritten sentence takes it as."""
+        if word not in self.by_word:
+            self.words.append({"word": word, "level": 20, "main": "n", "senses": {}})
+            self.by_word[word] = self.words[-1]
+        w = self.by_word[word]
+        first, second = sentence.split()[:2]
+        if first == "To":
+            w["main"] = "v"
+        elif second == "means":
+            w["main"] = w["main"] if w["main"] in "ar" else "a"
+        else:
+            w["main"] = "n"
+        sense = w["senses"].setdefault(w["main"], {"gloss": "", "examples": [], "synonyms": [], "antonyms": []})
+        if w["main"] == "n":
+            sense["article"] = first.lower() if first in ("A", "An", "The") else ""
+            sense.setdefault("categories", [])
+            sense.pop("of_plural", None)
+            head = re.split(r" (?:that|who|which|with|for|in|of|on|from|made|used|played|kept|whose|without|and)\b|[,.]", sentence.split(" is ", 1)[-1])[0]
+            for c in SAID_KINDS:
+                if head.endswith(c) and c != word:
+                    if c not in sense["categories"]:
+                        sense["categories"] = [c] + [a for a in IMPLIED.get(c, [])]
+                    break
 
     @staticmethod
     def noun_of_note(w):
@@ -121,8 +180,8 @@ class Writer:
 
     def definition(self, w, pos=None):
         word, pos = w["word"], pos or w["main"]
-        if word in hm.DEFINITIONS and pos == w["main"] or word in hm.DEFINITIONS and len(w["senses"]) == 1:
-            return hm.DEFINITIONS[word]
+        if word in self.sentences and pos == w["main"]:
+            return self.sentences[word]
         sense = w["senses"][pos]
         gloss = sense["gloss"]
         if pos == "n":
@@ -144,7 +203,7 @@ class Writer:
             if not noun["article"]:
                 forms += [f"What is {with_article(word)}?"]
             else:
-                forms += [f"What is {word}?", f"What is the {word}?"]
+                forms += [f"What is {word}?", f"What is {with_article(word)}?" if noun["article"] == "the" else f"What is the {word}?"]
             if noun.get("plural") and noun["article"]:
                 forms += [f"What are {noun['plural']}?", f"Tell me about {noun['plural']}."]
             if w["main"] == "n":
@@ -164,7 +223,29 @@ class Writer:
                 f"Give me a definition of {word}.", f'What does "{word}" mean?', f"What is the definition of {word}?",
                 f"{word}?", f"{word}", f"Can you explain {word}?"]
 
-    def follow_ups(self, w, known_as="it"):
+    def denial(self, rng, w, asked):
+        """A question whether the thing is what it is not, and the answer."""
+        noun = w["senses"]["n"]
+        name = f"{noun['article']} {w['word']}".strip()
+        known = [c for c in noun["categories"] if c != w["word"]]
+        wrong = [c for c in ("vehicle", "musical instrument", "building", "weapon", "disease", "piece of furniture", "piece of clothing", "metal")
+                 if c not in known and (c, known[0] if known else "") not in ALSO]
+        if known and not {"person", "plant", "food", "animal"} & set(known):
+            wrong += [c for c in ("animal", "plant", "person", "food", "bird", "fruit", "fish", "animal", "person", "food", "plant")
+                      if (c, known[0]) not in ALSO]
+        elif known and "animal" in known and "person" not in known:
+            wrong += [c for c in ("plant", "fruit", "person", "bird", "fish", "insect", "reptile", "person", "plant", "tree", "fruit", "fish", "bird")
+                      if c not in known and (c, known[0]) not in ALSO]
+        elif known and "person" in known:
+            wrong += ["plant", "fruit", "bird", "fish"]
+        elif known and "plant" in known:
+            wrong += ["animal", "person", "bird", "fish", "animal"]
+        other = rng.choice([c for c in wrong if c not in known and c != w["word"]])
+        if not known:
+            return f"Is {asked} {with_article(other)}?", f"No, {name} is not {with_article(other)}."
+        return f"Is {asked} {with_article(other)}?", f"No, {name} is {with_article(known[0])}, not {with_article(other)}."
+
+    def follow_ups(self, rng, w, known_as="it"):
         """Questions that speak of the word as `known_as`, with their answers."""
         word, out = w["word"], []
         sense = w["senses"][w["main"]]
@@ -193,16 +274,15 @@ class Writer:
             asked = known_as if known_as == "it" else name
             if noun.get("kind"):
                 out += [(f"What kind of thing is {asked}?", f"{upper_first(name)} is a kind of {noun['kind']}.")]
-            if noun["categories"] and noun["article"]:
-                c = noun["categories"][0]
+            kinds = [c for c in noun["categories"] if c != word]
+            if kinds and noun["article"]:
+                c = kinds[0]
                 out += [(f"Is {asked} {with_article(c)}?", f"Yes, {name} is {with_article(c)}.")] * 2
-                c = noun["categories"][-1]
+                c = kinds[-1]
                 out += [(f"Is {asked} {with_article(c)}?", f"Yes, {name} is {with_article(c)}.")]
-                if not {"person", "plant"} & set(noun["categories"]):
-                    wrong = [o for o in ("animal", "plant", "person", "musical instrument", "vehicle", "food", "bird", "fruit", "building", "fish")
-                             if o not in noun["categories"] and (o, c) not in ALSO]
-                    out += [(f"Is {asked} {with_article(o)}?", f"No, {name} is {with_article(noun['categories'][0])}.")
-                            for o in (wrong[len(word) % len(wrong)], wrong[ord(word[0]) % len(wrong)], wrong[ord(word[-1]) % len(wrong)])]
+                out += [self.denial(rng, w, asked) for _ in range(3)]
+            elif not noun["categories"]:
+                out += [self.denial(rng, w, asked)]
             if noun.get("plural") and known_as != "it":
                 out += [(f"What is the plural of {word}?", f"The plural of {word} is {noun['plural']}.")]
         return out
@@ -230,18 +310,15 @@ class Writer:
 
     def category_question(self, rng):
         w = rng.choice(self.members[rng.choice(self.category_list)])
+        for _ in range(3):
+            if w["level"] > 20 and w["word"] not in self.sentences:
+                w = rng.choice(self.members[rng.choice(self.category_list)])
         noun = w["senses"]["n"]
         name = f"{noun['article']} {w['word']}".strip()
-        if rng.random() < 0.5:
-            c = rng.choice(noun["categories"])
+        if rng.random() < 0.48:
+            c = rng.choice([c for c in noun["categories"] if c != w["word"]])
             return f"Is {name} {with_article(c)}?", f"Yes, {name} is {with_article(c)}."
-        other = rng.choice([c for c in self.category_list if c not in noun["categories"]
-                            and {c, noun["categories"][-1]} not in ({"plant", "fruit"}, {"plant", "vegetable"}, {"plant", "tree"},
-                            {"plant", "flower"}, {"plant", "food"}, {"tool", "weapon"}, {"tool", "machine"}, {"machine", "vehicle"},
-                            {"container", "tool"}, {"food", "fruit"}, {"food", "vegetable"}, {"food", "animal"}, {"food", "drink"},
-                            {"machine", "tool"}, {"container", "vehicle"}, {"game", "sport"}, {"animal", "person"})])
-        c = noun["categories"][0]
-        return f"Is {name} {with_article(other)}?", f"No, {name} is {with_article(c)}, not {with_article(other)}."
+        return self.denial(rng, w, name)
 
     def name_some(self, rng):
         kind = rng.choice(list(hm.MEMBERS))
@@ -259,28 +336,19 @@ class Writer:
 
     def small_facts(self, rng):
         kind = rng.random()
-        if kind < 0.3:
+        if kind < 0.4:
             country = rng.choice(list(hm.CAPITALS)) if rng.random() < 0.6 else rng.choice(list(self.capitals))
             city = self.capitals[country]
             return rng.choice([f"What is the capital of {country}?", f"What's the capital of {country}?", f"capital of {country}",
                                f"Which city is the capital of {country}?", f"Tell me the capital of {country}."]), f"The capital of {country} is {city}."
-        if kind < 0.45:
+        if kind < 0.5:
             n = rng.choice(self.names)
             return rng.choice([f"What is {n['name']}?", f"Where is {n['name']}?", f"Tell me about {n['name']}.", f"Do you know {n['name']}?"]), \
                 f"{n['name']} is {n['gloss']}."
-        if kind < 0.75:
-            if rng.random() < 0.6:
-                a, b = rng.randint(0, 12), rng.randint(0, 12)
-                if rng.random() < 0.6:
-                    return rng.choice([f"What is {a} plus {b}?", f"What is {a} + {b}?", f"{a} + {b}", f"How much is {a} plus {b}?", f"{a}+{b}?"]), f"{a} plus {b} is {a + b}."
-                a, b = a + b, b
-                return rng.choice([f"What is {a} minus {b}?", f"What is {a} - {b}?", f"{a} - {b}", f"How much is {a} minus {b}?"]), f"{a} minus {b} is {a - b}."
-            a, b = rng.randint(1, 10), rng.randint(1, 10)
-            return rng.choice([f"What is {a} times {b}?", f"What is {a} * {b}?", f"How much is {a} times {b}?", f"{a} x {b}"]), f"{a} times {b} is {a * b}."
-        if kind < 0.81:
+        if kind < 0.65:
             a, b = rng.choice(self.plurals)
             return rng.choice([f"What is the plural of {a}?", f"plural of {a}", f"Give me the plural of {a}."]), f"The plural of {a} is {b}."
-        if kind < 0.88:
+        if kind < 0.82:
             a, b = rng.choice(self.past)
             return rng.choice([f"What is the past tense of {a}?", f"What is the past of {a}?", f"past tense of {a}"]), f"The past tense of {a} is {b}."
         name, items = rng.choice(list(hm.SEQUENCES.items()))
@@ -293,11 +361,37 @@ class Writer:
                            (f"How many {name}s are there in a " + ("week?" if name == "day" else "year?"),
                             "There are seven days in a week." if name == "day" else "There are twelve months in a year.")])
 
+    @staticmethod
+    def sum_of_two(rng):
+        most = 12 if rng.random() < 0.7 else 20
+        kind, a, b = rng.random(), rng.randint(0, most), rng.randint(0, most)
+        if kind < 0.45:
+            return rng.choice([f"What is {a} plus {b}?", f"What is {a} + {b}?", f"{a} + {b}", f"How much is {a} plus {b}?", f"{a}+{b}?", f"{a}+{b}",
+                               f"What is {a}+{b}?", f"{a} plus {b}", f"Add {a} and {b}."]), f"{a} plus {b} is {a + b}."
+        if kind < 0.7:
+            return rng.choice([f"What is {a + b} minus {b}?", f"What is {a + b} - {b}?", f"{a + b} - {b}", f"How much is {a + b} minus {b}?",
+                               f"{a + b}-{b}", f"What is {a + b}-{b}?", f"{a + b} minus {b}"]), f"{a + b} minus {b} is {a}."
+        if kind < 0.88:
+            a, b = rng.randint(0 if most > 12 else 1, 10), rng.randint(1, 10)
+            return rng.choice([f"What is {a} times {b}?", f"What is {a} * {b}?", f"How much is {a} times {b}?", f"{a} x {b}", f"{a} * {b}",
+                               f"{a} times {b}", f"What is {a}*{b}?"]), f"{a} times {b} is {a * b}."
+        if kind < 0.94:
+            a, b = rng.randint(1, 10), rng.randint(1, 10)
+            return rng.choice([f"What is {a * b} divided by {b}?", f"What is {a * b} / {b}?", f"{a * b} / {b}", f"{a * b} divided by {b}"]), \
+                f"{a * b} divided by {b} is {a}."
+        b += b == a
+        return rng.choice([f"Which is larger, {a} or {b}?", f"Which number is larger, {a} or {b}?", f"What is more, {a} or {b}?"]), \
+            f"{max(a, b)} is larger than {min(a, b)}."
+
+    def common_question(self, rng):
+        question, answer = rng.choice(self.questions)
+        return question + "?", answer
+
     def unknown(self, rng):
         u = rng.random()
         if u < 0.2:
             return upper_first(rng.choice(hm.UNKNOWABLE)) + "?", hm.CANNOT
-        if u < 0.5:
+        if u < 0.4:
             noun, verb, adjective = (rng.choice(x) for x in (self.nouns, self.verbs, self.adjectives))
             n, plural = noun["word"], noun["senses"]["n"]["plural"]
             return rng.choice([f"How do I {verb['word']} {with_article(n)}?", f"Why is the {n} {adjective['word']}?", f"Why are {plural} {adjective['word']}?",
@@ -344,29 +438,32 @@ class Writer:
 
     def one_turn(self, rng):
         kind = rng.random()
-        if kind < 0.60:
+        if kind < 0.53:
             return self.ask_definition(rng, self.pick_word(rng))
-        if kind < 0.68:
-            word, _ = rng.choice(self.common_opposite_list if rng.random() < 0.5 else self.opposite_list)
+        if kind < 0.60:
+            word, _ = rng.choice(self.common_opposite_list if rng.random() < 0.6 else self.opposite_list)
             return rng.choice(self.opposite_questions(word)), self.opposite_answer(word)
+        if kind < 0.67:
+            return rng.choice(self.follow_ups(rng, self.pick_word(rng), known_as="word"))
         if kind < 0.75:
-            for _ in range(6):
-                follow = self.follow_ups(w := self.pick_word(rng), known_as="word")
-                if follow:
-                    return rng.choice(follow)
-        if kind < 0.81:
             return self.category_question(rng)
-        if kind < 0.84:
+        if kind < 0.78:
             return self.name_some(rng)
-        if kind < 0.90:
+        if kind < 0.83:
             return self.small_facts(rng)
-        if kind < 0.95:
+        if kind < 0.88:
+            return self.sum_of_two(rng)
+        if kind < 0.92:
+            return self.common_question(rng)
+        if kind < 0.96:
             return self.unknown(rng)
         return self.small_talk(rng)
 
     @staticmethod
     def informal(rng, question):
         u = rng.random()
+        if rng.random() < 0.03:
+            question = re.sub("^What is ", "Whats ", question)
         if u < 0.25:
             question = question[:1].lower() + question[1:] if not question.startswith("I ") else question
         elif u < 0.35:
@@ -406,7 +503,7 @@ class Writer:
                 w = self.pick_word(rng)
                 q, a = self.ask_definition(rng, w)
                 out += self.exchange(self.informal(rng, q), a)
-                follow = self.follow_ups(w)
+                follow = self.follow_ups(rng, w)
                 if follow:
                     q, a = rng.choice(follow)
                     out += self.exchange(self.informal(rng, q), a)
@@ -491,7 +588,7 @@ class Writer:
 
     def recall(self, rng, length):
         """Facts stated early and asked late, about `length` tokens in all; several questions for each document."""
-        most = max(1, min(length // 40, 48))
+        most = max(1, min(length // 40, 48 if length < 4096 else 96))
         count = max(1, int(math.exp(rng.uniform(0, math.log(most + 0.99)))))
         facts = self.recall_facts(rng, count)
         asked = rng.sample(facts, min(count, 3 + length // 250))
@@ -554,6 +651,24 @@ class Writer:
             out += self.exchange(self.informal(rng, rng.choice(f[1])), f[2])
         return out + [("<|endoftext|>", PROMPT)]
 
+    def drill(self, rng, length):
+        """Many facts and many questions close together: what a layer that looks things up learns from fastest."""
+        facts = self.recall_facts(rng, max(2, int(math.exp(rng.uniform(math.log(4), math.log(length / 26))))))
+        lead = rng.choice(["Remember: ", "Remember this: ", "Note: ", "Facts: ", "", ""])
+        out, step = [], rng.choice([4, 8, len(facts), len(facts)])
+        for i in range(0, len(facts), step):
+            out += self.exchange(lead + rng.choice([" ", "\n"]).join(f[0] for f in facts[i:i + step]), "I will remember that.")
+        left = length - 17 * len(facts) - 20 * (len(facts) // step + 1)
+        asked = []
+        while left > 0:
+            # One question a message, or a few at once.
+            count = rng.choice([1, 1, 2, 3, 4])
+            asked = asked if len(asked) >= count else asked + rng.sample(facts, len(facts))
+            now, asked = asked[:count], asked[count:]
+            out += self.exchange(self.informal(rng, " ".join(rng.choice(f[1]) for f in now)), " ".join(f[2] for f in now))
+            left -= 10 + 27 * count
+        return out + [("<|endoftext|>", PROMPT)]
+
     def story(self, rng, length):
         text, at = [], rng.randrange(len(self.passages))
         used = 0
@@ -563,8 +678,10 @@ class Writer:
             at += 1
         return [("\n".join(text), PROSE), ("<|endoftext|>", PROMPT)]
 
-    def document(self, rng, longest):
+    def document(self, rng, longest, drills):
         kind = rng.random()
+        if drills:
+            return self.drill(rng, longest if kind < 0.6 else rng.randint(longest // 4, longest))
         if longest > 2048:
             # Long rows: one memory task over the whole row more often than not.
             if kind < 0.6:
@@ -572,17 +689,17 @@ class Writer:
             if kind < 0.68:
                 return self.story(rng, rng.randint(1000, 6000))
             return sum((self.chat(rng) for _ in range(20)), [])
-        if kind < 0.82:
+        if kind < 0.88:
             return self.chat(rng)
-        if kind < 0.975:
+        if kind < 0.98:
             return self.recall(rng, int(math.exp(rng.uniform(math.log(60), math.log(longest - 60)))))
         return self.story(rng, rng.randint(150, longest))
 
-    def pack(self, rng, length):
+    def pack(self, rng, length, drills=False):
         """One row of whole documents; what does not fit is left for padding or cut at the end."""
         ids, weights = [], []
         while len(ids) < length:
-            document = self.document(rng, length)
+            document = self.document(rng, length, drills)
             tokens, marks = [], []
             for text, weight in document:
                 new = self.encode(text)
@@ -622,6 +739,7 @@ def main():
     parser.add_argument("--rows", type=int, required=True, help="rows in a shard")
     parser.add_argument("--shards", required=True, help="first:last:step, so that several processes can share the work")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--drills", action="store_true", help="rows of dense recall alone")
     parser.add_argument("--lessons", nargs="*", default=[], help="words to speak of half of the time")
     args = parser.parse_args()
     writer = load(args.sources)
@@ -629,9 +747,9 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     first, last, step = map(int, args.shards.split(":"))
     for shard in range(first, last, step):
-        path = args.out / f"{args.length}-{shard:05d}.npy"
-        rng = random.Random((args.seed << 40) + (args.length << 24) + shard)
-        rows = np.stack([writer.pack(rng, args.length) for _ in range(args.rows)])
+        path = args.out / f"{'drills' if args.drills else args.length}-{shard:05d}.npy"
+        rng = random.Random((args.seed << 40) + (args.drills << 39) + (args.length << 24) + shard)
+        rows = np.stack([writer.pack(rng, args.length, args.drills) for _ in range(args.rows)])
         with open(str(path) + ".part", "wb") as file:
             np.save(file, rows)
         Path(str(path) + ".part").rename(path)

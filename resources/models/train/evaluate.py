@@ -24,10 +24,10 @@ SEED = 990001
 BUCKETS = [0, 128, 256, 512, 1024, 2048, 4096, 8192]
 # With the facts and questions these fill rows of a power of two times the chunk, as the chunked rule takes them.
 DISTANCES = [100, 500, 2400, 6400]
-FACTS = [4, 16, 48]
+FACTS = [4, 16, 48, 96]
 
 
-def recall_row(writer, rng, distance, count):
+def recall_row(writer, rng, distance, count, questions=16):
     """Token ids, and the ranges that hold the answers."""
     things = rng.sample([f"{a} {o}" for a in hm.COLORS + hm.ADJECTIVES for o in hm.OBJECTS], count)
     facts = [(t, "".join(rng.choice("0123456789") for _ in range(4))) for t in things]
@@ -38,7 +38,7 @@ def recall_row(writer, rng, distance, count):
         filler += writer.encode(" ".join(rng.choice(writer.passages)) + " ")
     ids += filler[:distance]
     answers = []
-    for i, (thing, code) in enumerate(rng.sample(facts, min(16, count))):
+    for i, (thing, code) in enumerate(rng.sample(facts, min(questions, count))):
         ids += writer.encode(("" if i == 0 else "<|im_start|>user\n") + f"What is the code of the {thing}?<|im_end|>\n<|im_start|>assistant\n")
         answer = writer.encode(f"The code of the {thing} is {code}.<|im_end|>")
         answers.append((len(ids), len(ids) + len(answer)))
@@ -83,12 +83,31 @@ def recall(network, rows, device):
     return right, total
 
 
+@torch.no_grad()
+def definitions(network, writer, words, device):
+    """How many of the words the model, asked plainly, defines word for word as it was taught."""
+    right = 0
+    for word in words:
+        rng = random.Random(word["word"])
+        question, answer = writer.ask_definition(rng, word)
+        ids = writer.encode(f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n")
+        start = len(ids)
+        ids += writer.encode(f"{answer}<|im_end|>")
+        end = len(ids)
+        ids = torch.tensor(padded(ids), device=device)
+        x = network.hidden(ids[None], m.rope_table(len(ids), device))[0, start - 1:end - 1]
+        right += bool((logits(network, x).argmax(-1) == ids[start:end]).all())
+    return right
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoints", type=Path, required=True)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--documents", type=int, default=4, help="recall documents in a cell; half as many at long distances")
+    parser.add_argument("--documents", type=int, default=4, help="recall documents in a cell")
+    parser.add_argument("--words", type=int, default=200, help="words of each level to define")
+    parser.add_argument("--cells", type=int, default=99, help="recall cells to measure")
     parser.add_argument("--rows", type=int, default=2, help="held-out rows of 8192 tokens for the loss")
     parser.add_argument("--ratios", nargs="+", default=list(m.INTERVAL))
     args = parser.parse_args()
@@ -101,12 +120,18 @@ def main():
         networks[ratio] = m.Model(ratio, torch.float32).to(device)
         state = torch.load(args.checkpoints / f"{ratio}.pt", map_location=device)
         networks[ratio].load_state_dict({k: v.float() for k, v in state.items()})
-    out = {"recall_documents": args.documents, "loss_rows": args.rows, "recall": {r: {} for r in networks}, "loss_by_position": {}}
-    cells = [(d, f) for d in DISTANCES for f in FACTS]
+    rng = random.Random(SEED)
+    samples = {f"level {n}": rng.sample([w for w in writer.words if w["level"] == n and w["word"] not in writer.sentences], args.words) for n in (10, 20, 35)}
+    samples["handwritten"] = rng.sample([writer.by_word[w] for w in writer.sentences], args.words)
+    out = {"recall_documents": args.documents, "loss_rows": args.rows, "recall": {r: {} for r in networks}, "loss_by_position": {}, "definitions": {}}
+    for ratio, network in networks.items():
+        out["definitions"][ratio] = {n: {"right": definitions(network, writer, words, device), "asked": len(words)} for n, words in samples.items()}
+        print(f"{time.time() - started:.0f} s: definitions, {ratio}: {out['definitions'][ratio]}", flush=True)
+        args.out.write_text(json.dumps(out, indent=1))
+    cells = [(d, f) for d in DISTANCES for f in FACTS if d + 30 * f < 8192][:args.cells]
     for distance, count in cells:
         rng = random.Random(SEED + distance * 100 + count)
-        documents = args.documents if distance < 2000 else args.documents // 2
-        rows = [recall_row(writer, rng, distance, count) for _ in range(documents)]
+        rows = [recall_row(writer, rng, distance, count) for _ in range(args.documents)]
         for ratio, network in networks.items():
             right, total = recall(network, rows, device)
             out["recall"][ratio][f"{distance}x{count}"] = {"right": right, "asked": total}

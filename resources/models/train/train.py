@@ -6,8 +6,10 @@ at a constant rate that falls linearly to almost nothing over the last part. Run
 """
 
 import argparse
+import contextlib
 import json
 import math
+import random
 import time
 from pathlib import Path
 
@@ -16,11 +18,16 @@ import torch
 import torch._dynamo
 
 import corpus
+import evaluate
 import model as m
 
 LONG = 8192
 MUON_RATE, ADAM_RATE, EMBED_RATE = 0.02, 0.002, 0.004
 MUON_DECAY = 0.02
+# Rows of dense recall in a batch of 32 short rows: many at first, for layers that look things up to form, few later. Until
+# every model with full attention recalls, from PATIENCE of the steps on, as many as at first again.
+DRILLS = ((0.0, 12), (0.12, 6), (0.3, 3))
+PATIENCE, ENOUGH = 0.2, 0.9
 
 
 def orthogonalize(g):
@@ -146,6 +153,19 @@ class Trainer:
             first.zero_(), second.zero_()
         self.optimizer.step_count.zero_()
 
+    def recalls(self, rows, rope):
+        """The share of the marked tokens of rows that are the model's first choice."""
+        ids = (rows & 0x3FFF).long()
+        asked = torch.roll(rows >> 14, -1, 1).bool()
+        asked[:, -1] = False
+        with torch.cuda.stream(self.stream) if self.stream else contextlib.nullcontext():
+            # With gradients on, since that is what the compiled layers were compiled for.
+            x = self.model.hidden(ids, rope, self.layer).detach()
+            with torch.no_grad():
+                x = self.model.model.norm(x[asked]).float()
+                right = (x @ self.model.model.embed_tokens.weight.T).argmax(-1) == torch.roll(ids, -1, 1)[asked]
+            return right.float().mean().item()
+
     def train_on(self, rows, length, step, rate, rope):
         if self.device != "cuda":
             self.optimizer.rate.fill_(rate)
@@ -164,30 +184,52 @@ class Trainer:
 class Rows:
     """Reads shards in order, waiting for the ones not written yet."""
 
-    def __init__(self, folder, length, first_shard=0):
-        self.folder, self.length, self.shard, self.at, self.rows = folder, length, first_shard, 0, None
+    def __init__(self, folder, name):
+        self.folder, self.name, self.shard, self.at, self.rows = folder, name, 0, 0, np.zeros((0, 0), np.uint16)
 
     def next(self, count):
-        if self.rows is None or self.at + count > len(self.rows):
-            path = self.folder / f"{self.length}-{self.shard:05d}.npy"
-            while not path.exists():
-                time.sleep(0.05)
-            self.rows, self.at = np.load(path), 0
-            path.unlink()
-            self.shard += 1
-        self.at += count
-        return torch.from_numpy(self.rows[self.at - count:self.at].astype(np.int32))
+        parts = []
+        while count > 0:
+            if self.at == len(self.rows):
+                path = self.folder / f"{self.name}-{self.shard:05d}.npy"
+                while not path.exists():
+                    time.sleep(0.05)
+                self.rows, self.at = np.load(path), 0
+                path.unlink()
+                self.shard += 1
+            parts.append(self.rows[self.at:self.at + count])
+            self.at += len(parts[-1])
+            count -= len(parts[-1])
+        return torch.from_numpy(np.concatenate(parts).astype(np.int32))
+
+
+def probe(sources, length, count):
+    """Rows of held-out recall, 16 facts and few tokens of prose, with the digits of the answers marked."""
+    writer, rng, rows = corpus.load(sources), random.Random(770001), []
+    while len(rows) < count:
+        ids, answers = evaluate.recall_row(writer, rng, 60, 16, 8)
+        marks = [0] * len(ids)
+        digits = {i for d in "0123456789" for i in writer.encode(d)}
+        for a, b in answers:
+            for i in range(a, b):
+                marks[i] = int(ids[i] in digits)
+        assert len(ids) <= length
+        rows.append([t | k << 14 for t, k in zip(ids, marks)] + [0] * (length - len(ids)))
+    return torch.tensor(rows, dtype=torch.int32)
 
 
 def is_long(step, steps, start):
-    return step >= start * steps and step % 3 == 2
+    return step >= start * steps and step % 4 == 3
 
 
 def rate_at(step, progress, warmup, peak, decay):
     return peak * min(1.0, (step + 1) / warmup, max(0.01, (1 - progress) / decay))
 
 
-def save(trainers, folder):
+def save(trainers, folder, record):
+    record["loss"] = {t.ratio: [round(c.mean().item(), 4) for c in t.log[:record["steps"]].cpu().split(max(1, record["steps"] // 100))]
+                      for t in trainers}
+    (folder / "train.json").write_text(json.dumps(record))
     for trainer in trainers:
         path = folder / f"{trainer.ratio}.pt"
         torch.save({k: v.half() for k, v in trainer.model.state_dict().items()}, f"{path}.part")
@@ -197,16 +239,20 @@ def save(trainers, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=Path, required=True, help="folder that corpus.py fills with shards")
+    parser.add_argument("--sources", type=Path, required=True, help="what make_data.py wrote, for the recall that is reported")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--batch-tokens", type=int, default=32768)
     parser.add_argument("--length", type=int, default=1024, help="of the short rows")
     parser.add_argument("--warmup", type=int, default=100)
     parser.add_argument("--resume", type=Path, help="folder with checkpoints to go on from")
+    parser.add_argument("--first-step", type=int, default=0, help="to go on with a run that was cut off, on rows of another seed")
+    parser.add_argument("--drills", help="JSON list of [step, rows] in place of the schedule: the same rows for another model")
+    parser.add_argument("--reports", type=int, default=60)
     parser.add_argument("--ratios", nargs="+", default=list(m.INTERVAL))
     parser.add_argument("--peak", type=float, default=1.0, help="scale of all learning rates")
     parser.add_argument("--decay", type=float, default=0.4, help="share of the steps over which the rate falls")
-    parser.add_argument("--long-from", type=float, default=0.4, help="share of the steps after which every third is long")
+    parser.add_argument("--long-from", type=float, default=0.4, help="share of the steps after which every fourth is long")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--time-limit", type=float, default=1e9, help="seconds, start included, at which to end with the rate fallen")
     args = parser.parse_args()
@@ -230,44 +276,58 @@ def main():
         trainers.append(trainer)
         print(f"{ratio} ready after {time.time() - started:.1f} s", flush=True)
     rows = {n: Rows(args.rows, n) for n in lengths}
+    drill_rows, given = Rows(args.rows, "drills"), json.loads(args.drills) if args.drills else None
+    short = args.batch_tokens // args.length
+    probes = probe(args.sources, args.length, short).to(device)
     args.out.mkdir(parents=True, exist_ok=True)
+    record = {"batch_tokens": args.batch_tokens, "seed": args.seed, "drills": [], "recall": [],
+              "device": torch.cuda.get_device_name() if device == "cuda" else "cpu"}
+    learned = False
     began, tokens, printed, waited = time.time(), 0, 0, 0.0
-    for step in range(args.steps):
+    for step in range(args.first_step, args.steps):
         n = LONG if is_long(step, args.steps, args.long_from) else args.length
         w = time.time()
-        batch = rows[n].next(args.batch_tokens // n)
+        if given is not None:
+            drills = [k for at, k in given if at <= step][-1]
+        else:
+            drills = [k for share, k in DRILLS if share * args.steps <= step][-1] * short // 32
+            if step >= PATIENCE * args.steps and not learned:
+                drills = DRILLS[0][1] * short // 32
+        if not record["drills"] or record["drills"][-1][1] != drills:
+            record["drills"].append([step, drills])
+        drills = drills if n == args.length else 0
+        batch = rows[n].next(args.batch_tokens // n - drills)
+        if drills:
+            batch = torch.cat((batch, drill_rows.next(drills)))
         waited += time.time() - w
         if device == "cuda":
             batch = batch.pin_memory().to(device, non_blocking=True)
             torch.cuda.current_stream().synchronize()
         # The learning rate follows the steps, or the clock where the time is limited and the clock is ahead.
         progress = max(step / args.steps, (time.time() - began) / (args.time_limit - (began - started)))
-        rate = rate_at(step, progress, args.warmup, args.peak, args.decay)
+        rate = rate_at(step - args.first_step, progress, args.warmup, args.peak, args.decay)
         for trainer in trainers:
             trainer.train_on(batch, n, step, rate, ropes[n])
         tokens += args.batch_tokens
         done = progress >= 1 or step == args.steps - 1
-        report = (step + 1) % (args.steps // 40 or 1) == 0 or done
+        report = (step + 1) % (args.steps // args.reports or 1) == 0 or done
         # The streams run ahead of one another at most this far.
         if device == "cuda" and (step % 16 == 15 or report):
             torch.cuda.synchronize()
         if report:
             span = slice(printed, step + 1)
-            mean = " ".join(f"{t.ratio} {t.log[span].mean().item():.4f}" for t in trainers)
-            print(f"step {step + 1} {tokens / 1e6:.1f} M tokens {time.time() - began:.1f} s (waited {waited:.1f}) {mean}", flush=True)
+            recall = {t.ratio: round(t.recalls(probes, ropes[args.length]), 3) for t in trainers}
+            learned = learned or all(r >= ENOUGH for ratio, r in recall.items() if m.FULL in m.layer_types(ratio))
+            mean = " ".join(f"{t.ratio} {t.log[span].mean().item():.4f} {recall[t.ratio]:.2f}" for t in trainers)
+            print(f"step {step + 1} {tokens / 1e6:.1f} M tokens {time.time() - began:.1f} s (waited {waited:.1f}) {drills} {mean}", flush=True)
             printed = step + 1
-            save(trainers, args.out)
+            seconds = time.time() - began
+            record |= {"steps": step + 1, "tokens": tokens, "seconds": seconds,
+                       "memory_gib": torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else 0}
+            record["recall"].append([step + 1, recall])
+            save(trainers, args.out, record)
             if done:
                 break
-    seconds = time.time() - began
-    record = {"steps": step + 1, "tokens": tokens, "seconds": seconds, "batch_tokens": args.batch_tokens,
-              "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
-              "memory_gib": torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else 0, "loss": {}}
-    save(trainers, args.out)
-    for trainer in trainers:
-        log = trainer.log[:step + 1].cpu()
-        record["loss"][trainer.ratio] = [round(c.mean().item(), 4) for c in log.split(max(1, (step + 1) // 100))]
-    (args.out / "train.json").write_text(json.dumps(record))
     print(f"{seconds:.1f} s, {tokens / seconds / 1e6:.3f} M tokens/s for each of {len(trainers)} models, {record['memory_gib']:.1f} GiB")
 
 
