@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <fmt/format.h>
+#include <functional>
 #include <new>
 #include <optional>
 
@@ -104,6 +105,22 @@ Result<std::span<const float>> place_values(Backend& backend, WeightMemory& memo
     return placed;
 }
 
+// One row as f32, with its FP8 factors.
+Result<void> expand_row(const Weight& weight, std::int64_t row, std::span<float> out) {
+    TRY(dequantise(weight.dtype,
+                   {weight.data + row * weight.row_stride_bytes,
+                    static_cast<std::size_t>(weight.row_stride_bytes)},
+                   out));
+    if (weight.scales != nullptr) {
+        const float* const factors =
+            weight.scales + row / weight.scale_block_rows * weight.scale_stride;
+        for (std::int64_t c = 0; c < weight.cols; ++c) {
+            out[static_cast<std::size_t>(c)] *= factors[c / weight.scale_block_cols];
+        }
+    }
+    return {};
+}
+
 std::string shape_text(std::initializer_list<std::int64_t> shape) {
     std::string text;
     for (const std::int64_t extent : shape) {
@@ -187,10 +204,21 @@ Result<Weight> CheckpointWeights::matrix(const std::string& name, std::int64_t r
         // What is asked for is the transpose: (rows, cols) lies as (rows / c * cols, c).
         HS_ASSERT(source.transposed == cols);
         const std::int64_t file_cols = cols_of(tensor);
-        if (file_cols < 1 || rows % file_cols != 0) {
+        const bool all = source.turned_rows.empty();
+        if (file_cols < 1 || (all && rows % file_cols != 0)) {
             return misfit(found, fmt::format("columns that divide {}", rows));
         }
-        const std::int64_t kept = rows / file_cols * cols;
+        std::int64_t chosen = 0;
+        for (const RowRange& range : source.turned_rows) {
+            HS_ASSERT(range.first >= 0 && range.count >= 1 && range.step >= 1);
+            chosen += range.count;
+            if (range.first + (range.count - 1) * range.step >= file_cols) {
+                return misfit(found, fmt::format("more than {} columns",
+                                                 range.first + (range.count - 1) * range.step));
+            }
+        }
+        HS_ASSERT(all || chosen == rows);
+        const std::int64_t kept = all ? rows / file_cols * cols : cols;
         Found plain = found;
         plain.source.transposed = 0;
         const Weight weight = TRY(mapped(plain, kept, file_cols));
@@ -269,37 +297,44 @@ Result<Weight> CheckpointWeights::mapped(const Found& found, std::int64_t rows, 
     return weight;
 }
 
-// Runs of source.transposed rows become their transposes, as f32: (runs * columns, transposed).
+// Runs of source.transposed rows become their transposes, (runs * columns, transposed), or of a
+// single run the columns that the source chooses. Plain types keep their type, others become f32.
 Result<Weight> CheckpointWeights::transpose(const Weight& weight, const Found& found) {
     const std::int64_t height = found.source.transposed;
     const std::int64_t width = weight.cols;
-    const auto plain = [&](std::int64_t rows, std::int64_t cols) {
-        Weight made;
-        made.dtype = DType::F32;
-        made.rows = rows;
-        made.cols = cols;
-        made.row_stride_bytes = row_bytes(DType::F32, cols);
-        return made;
-    };
-    Weight turned = plain(weight.rows / height * width, height);
+    std::vector<std::int64_t> columns;
+    for (const RowRange& range : found.source.turned_rows) {
+        for (std::int64_t i = 0; i < range.count; ++i) {
+            columns.push_back(range.first + i * range.step);
+        }
+    }
+    for (std::int64_t c = 0; c < width && found.source.turned_rows.empty(); ++c) {
+        columns.push_back(c);
+    }
+    const DTypeInfo& type = info(weight.dtype);
+    const bool plain = type.block_elems == 1 && weight.scales == nullptr && !type.quantised;
+    const auto chosen = static_cast<std::int64_t>(columns.size());
+    Weight turned;
+    turned.dtype = plain ? weight.dtype : DType::F32;
+    turned.rows = weight.rows / height * chosen;
+    turned.cols = height;
+    turned.row_stride_bytes = row_bytes(turned.dtype, height);
     std::unique_ptr<std::byte[]> memory = allocate_bytes(turned.bytes());
     if (memory == nullptr) {
         return out_of_memory(found.place(), turned.bytes());
     }
-    auto* const to = reinterpret_cast<float*>(memory.get());
-    std::vector<float> row(static_cast<std::size_t>(width));
+    const std::int64_t size = info(turned.dtype).block_bytes;
+    std::vector<float> row(static_cast<std::size_t>(plain ? 0 : width));
     for (std::int64_t r = 0; r < weight.rows; ++r) {
-        const std::byte* const from = weight.data + r * weight.row_stride_bytes;
-        TRY(dequantise(weight.dtype,
-                       {from, static_cast<std::size_t>(row_bytes(weight.dtype, width))}, row)
-                .with_context(found.place()));
-        for (std::int64_t c = 0; c < width; ++c) {
-            float value = row[static_cast<std::size_t>(c)];
-            if (weight.scales != nullptr) {
-                value *= weight.scales[r / weight.scale_block_rows * weight.scale_stride +
-                                       c / weight.scale_block_cols];
-            }
-            to[(r / height * width + c) * height + r % height] = value;
+        const std::byte* from = weight.data + r * weight.row_stride_bytes;
+        if (!plain) {
+            TRY(expand_row(weight, r, row).with_context(found.place()));
+            from = reinterpret_cast<const std::byte*>(row.data());
+        }
+        std::byte* to = memory.get() + ((r / height * chosen) * height + r % height) * size;
+        for (const std::int64_t c : columns) {
+            std::memcpy(to, from + c * size, static_cast<std::size_t>(size));
+            to += height * size;
         }
     }
     turned.data = memory.get();
@@ -424,8 +459,15 @@ Result<void> CheckpointWeights::attach_scales(Weight& weight, const Found& found
     }
     const std::int64_t experts = found.source.expert >= 0 ? found.tensor->shape[0] : 1;
     const std::int64_t elements = scales->elements();
+    const std::int64_t slab = found.source.scale_slab;
+    HS_ASSERT(slab == 0 || (experts == 1 && file_rows % slab == 0));
     std::int64_t block_rows = 0;
-    if (!by_block && elements == experts) {
+    if (slab > 0) {
+        block_rows = file_rows / slab * ((slab + block[0] - 1) / block[0]);
+        weight.scale_block_rows = block[0];
+        weight.scale_block_cols = block[1];
+        weight.scale_stride = (weight.cols + block[1] - 1) / block[1];
+    } else if (!by_block && elements == experts) {
         block_rows = 1; // one factor for the whole matrix
         weight.scale_block_rows = file_rows;
         weight.scale_block_cols = weight.cols;
@@ -464,6 +506,20 @@ Result<void> CheckpointWeights::attach_scales(Weight& weight, const Found& found
     weight.scales = factors;
     if (found.source.expert >= 0) {
         weight.scales += found.source.expert * block_rows * weight.scale_stride;
+    }
+    if (slab > 0) {
+        // One row of factors for every row: blocks of slabs do not lie evenly in the whole.
+        auto values =
+            std::make_unique<float[]>(static_cast<std::size_t>(file_rows * weight.scale_stride));
+        const std::int64_t slab_blocks = (slab + block[0] - 1) / block[0];
+        for (std::int64_t r = 0; r < file_rows; ++r) {
+            const std::int64_t from = r / slab * slab_blocks + r % slab / block[0];
+            std::copy_n(weight.scales + from * weight.scale_stride, weight.scale_stride,
+                        values.get() + r * weight.scale_stride);
+        }
+        weight.scales = values.get();
+        weight.scale_block_rows = 1;
+        m_memory->scales.push_back(std::move(values));
     }
     count(*scales);
     return {};
@@ -580,6 +636,18 @@ Result<std::span<const float>> CheckpointWeights::vector(const std::string& name
                                                          std::int64_t expected) {
     const Found found = TRY(find(name));
     std::vector<float> values = TRY(values_of(found));
+    if (!found.source.factor.empty()) {
+        Found other = found;
+        other.source = {};
+        other.source.name = found.source.factor;
+        other.tensor = m_checkpoint->find(other.source.name);
+        const std::vector<float> factors = TRY(values_of(other));
+        if (factors.size() != values.size()) {
+            return misfit(other, fmt::format("{} values", values.size()));
+        }
+        std::transform(values.begin(), values.end(), factors.begin(), values.begin(),
+                       std::multiplies<>());
+    }
     if (static_cast<std::int64_t>(values.size()) != expected) {
         return Error{ErrorCode::Corrupt,
                      fmt::format("{}: expected {} values, found {}", found.place(), expected,
@@ -658,11 +726,18 @@ void fill_block(DType dtype, std::byte* block, std::size_t bytes, float amplitud
 } // namespace
 
 SyntheticWeights::SyntheticWeights(Backend& backend, std::uint64_t seed, DType dtype,
-                                   WeightMemory& memory)
+                                   WeightMemory& memory, std::stop_token stop)
     : m_backend(&backend)
     , m_seed(seed)
     , m_dtype(dtype)
-    , m_memory(&memory) {}
+    , m_memory(&memory)
+    , m_stop(std::move(stop)) {}
+
+std::int64_t synthetic_bytes(const ModelSpec& spec, DType dtype) {
+    const DTypeInfo& type = info(dtype);
+    return static_cast<std::int64_t>(static_cast<double>(count_parameters(spec).total) *
+                                     type.block_bytes / type.block_elems);
+}
 
 Result<Weight> SyntheticWeights::matrix(const std::string& name, std::int64_t rows,
                                         std::int64_t cols) {
@@ -674,6 +749,10 @@ Result<Weight> SyntheticWeights::matrix(const std::string& name, std::int64_t ro
                                  "found {}",
                                  to_string(m_dtype)),
                      {}};
+    }
+    if (m_stop.stop_requested()) {
+        m_stopped = true;
+        return Error{ErrorCode::InvalidArgument, "making weights was stopped", {}};
     }
     Weight weight;
     weight.dtype = cols % info(m_dtype).block_elems == 0 ? m_dtype : DType::BF16;

@@ -71,17 +71,24 @@ private:
 // F32, F16, BF16, Q8_0, Q4_0 and Q4_K where a row divides into blocks, BF16 where it does not.
 class SyntheticWeights final : public WeightSource {
 public:
-    SyntheticWeights(Backend& backend, std::uint64_t seed, DType dtype, WeightMemory& memory);
+    SyntheticWeights(Backend& backend, std::uint64_t seed, DType dtype, WeightMemory& memory,
+                     std::stop_token stop = {});
 
     Result<Weight> matrix(const std::string& name, std::int64_t rows, std::int64_t cols) override;
     Result<std::span<const float>> vector(const std::string& name, std::int64_t count) override;
     Result<std::span<const float>> constants(std::span<const float> values) override;
+    bool stopped() const { return m_stopped; } // an error was the wish to stop
 
 private:
     Backend* m_backend;
     std::uint64_t m_seed;
     DType m_dtype;
     WeightMemory* m_memory;
+    std::stop_token m_stop;
+    bool m_stopped = false;
 };
+
+// About what random weights of a spec take, before any are made.
+std::int64_t synthetic_bytes(const ModelSpec& spec, DType dtype);
 
 } // namespace hs

@@ -29,10 +29,64 @@ constexpr std::array<const char*, 7> kQwen35Moe{"Qwen3_5MoeForCausalLM",
                                                 "qwen3_5_moe_text",
                                                 "Qwen3_5MoeTextModel",
                                                 "Qwen3_5MoeModel"};
+constexpr std::array<const char*, 5> kGemma3{"Gemma3ForCausalLM", "Gemma3ForConditionalGeneration",
+                                             "gemma3", "gemma3_text", "Gemma3TextModel"};
+constexpr std::array<const char*, 4> kGptOss{"GptOssForCausalLM", "gpt-oss", "gpt_oss",
+                                             "GptOssModel"};
+constexpr std::array<const char*, 6> kMimo{
+    "MiMoV2FlashForCausalLM", "MiMoV2ForCausalLM", "mimo2",
+    "mimo_v2_flash",          "mimo_v2",           "MiMoV2FlashModel"};
+constexpr std::array<const char*, 3> kDeepseekV2{"DeepseekV2ForCausalLM", "deepseek_v2",
+                                                 "DeepseekV2Model"};
+constexpr std::array<const char*, 4> kDeepseekV3{"DeepseekV3ForCausalLM", "deepseek2",
+                                                 "deepseek_v3", "DeepseekV3Model"};
+constexpr std::array<const char*, 4> kDeepseekV32{"DeepseekV32ForCausalLM", "deepseek32",
+                                                  "deepseek_v32", "DeepseekV32Model"};
+constexpr std::array<const char*, 4> kGlm5{"GlmMoeDsaForCausalLM", "glm-dsa", "glm_moe_dsa",
+                                           "GlmMoeDsaModel"};
+constexpr std::array<const char*, 4> kMinimaxM2{"MiniMaxM2ForCausalLM", "minimax-m2", "minimax_m2",
+                                                "MiniMaxM2Model"};
+constexpr std::array<const char*, 9> kMinimax{"MiniMaxText01ForCausalLM",
+                                              "minimax-01",
+                                              "minimax_text_01",
+                                              "MiniMaxText01Model",
+                                              "MiniMaxM1ForCausalLM",
+                                              "minimax_m1",
+                                              "MiniMaxForCausalLM",
+                                              "minimax",
+                                              "MiniMaxModel"};
+constexpr std::array<const char*, 4> kRingLinear{
+    "BailingMoeLinearV2ForCausalLM", "bailing_moe_linear_v2", "bailing_moe_linear",
+    "BailingMoeLinearForCausalLM"};
+// The third generation is answered to say why it does not run.
+constexpr std::array<const char*, 3> kLingHybrid{"BailingMoeV2_5ForCausalLM", "bailing_hybrid",
+                                                 "BailingMoeV3ForCausalLM"};
+constexpr std::array<const char*, 7> kKimi{"KimiLinearForCausalLM",
+                                           "KimiK3ForConditionalGeneration",
+                                           "kimi-linear",
+                                           "kimi-k3",
+                                           "kimi_linear",
+                                           "kimi_k3",
+                                           "KimiLinearModel"};
+constexpr std::array<const char*, 3> kOlmoHybrid{"OlmoHybridForCausalLM", "olmo_hybrid",
+                                                 "OlmoHybridModel"};
 
 // REGISTER A FAMILY HERE: one row, the names it answers to and its reader.
-constexpr std::array<Family, 6> kFamilies{{
+constexpr std::array<Family, 19> kFamilies{{
     {"llama", kLlama, read_llama},
+    {"gemma3", kGemma3, read_gemma3},
+    {"gpt-oss", kGptOss, read_gpt_oss},
+    {"mimo-v2", kMimo, read_mimo_v2},
+    {"deepseek-v2", kDeepseekV2, read_deepseek_v2},
+    {"deepseek-v3", kDeepseekV3, read_deepseek_v3},
+    {"deepseek-v3.2", kDeepseekV32, read_deepseek_v32},
+    {"glm-5", kGlm5, read_glm_5},
+    {"minimax-01", kMinimax, read_minimax},
+    {"ring-linear", kRingLinear, read_ring_linear},
+    {"ling-hybrid", kLingHybrid, read_ling_hybrid},
+    {"minimax-m2", kMinimaxM2, read_minimax_m2},
+    {"kimi", kKimi, read_kimi},
+    {"olmo-hybrid", kOlmoHybrid, read_olmo_hybrid},
     {"qwen3", kQwen3, read_qwen3},
     {"qwen3-moe", kQwen3Moe, read_qwen3_moe},
     {"qwen3-next", kQwen3Next, read_qwen3_next},

@@ -36,8 +36,14 @@ struct TensorSource {
     std::int64_t file_rows = 0; // of the whole tensor, where `rows` is not empty
     // > 0: of the rows taken, each run of so many becomes its transpose, (columns, transposed).
     std::int64_t transposed = 0;
+    // Of the transposes, the rows taken; empty: all.
+    std::vector<RowRange> turned_rows;
     // For vectors: tensors whose values follow, in this order.
     std::vector<std::string> more;
+    // For vectors: a tensor whose values multiply these, one by one; or empty.
+    std::string factor;
+    // > 0: the blocks of FP8 factors begin anew every so many rows of the file.
+    std::int64_t scale_slab = 0;
     // MXFP4 in two tensors of bytes, as compressed-tensors and gpt-oss write it: `name` holds pairs
     // of values, this one the factors (softmax.md section 1.5). Empty: an ordinary tensor.
     std::string mxfp4_scales;

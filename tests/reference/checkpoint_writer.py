@@ -54,8 +54,13 @@ def fill(model, seed):
                 p.copy_(normal(p.shape, 2.0 / math.sqrt(p.shape[-1])))
             elif p.dim() >= 2:
                 p.copy_(normal(p.shape, 1.0 / math.sqrt(p.shape[-1])))
+            elif name.endswith("sinks"):
+                p.copy_(normal(p.shape, 1.0) + 1.0)
             else:
                 p.copy_(normal(p.shape, 0.2))
+        for name, b in model.named_buffers():
+            if name.endswith("e_score_correction_bias"):  # saved, and rounded with the weights
+                b.copy_(normal(b.shape, 0.1).to(torch.bfloat16).float())
     return model
 
 

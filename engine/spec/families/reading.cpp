@@ -363,6 +363,10 @@ void TensorNames::add_stacked(std::string spec_tensor, std::string checkpoint_te
     m_sources.insert_or_assign(std::move(spec_tensor), std::move(source));
 }
 
+void TensorNames::add_source(std::string spec_tensor, TensorSource source) {
+    m_sources.insert_or_assign(std::move(spec_tensor), std::move(source));
+}
+
 TensorMap TensorNames::map() const {
     return [sources = m_sources](std::string_view spec_tensor) -> Result<TensorSource> {
         // "layers.7.channel.experts.3.up" is looked up as "layers.#.channel.experts.#.up".
@@ -391,12 +395,18 @@ TensorMap TensorNames::map() const {
         }
         TensorSource source = it->second;
         constexpr std::array<std::string_view, 2> marks{"{L}", "{E}"};
-        for (std::size_t i = 0; i < marks.size(); ++i) {
-            const std::size_t at = source.name.find(marks[i]);
-            if (at != std::string::npos) {
-                source.name.replace(at, marks[i].size(), numbers[i]);
+        const auto fill = [&](std::string& name) {
+            for (std::size_t i = 0; i < marks.size(); ++i) {
+                const std::size_t at = name.find(marks[i]);
+                if (at != std::string::npos) {
+                    name.replace(at, marks[i].size(), numbers[i]);
+                }
             }
-        }
+        };
+        fill(source.name);
+        fill(source.mxfp4_scales);
+        fill(source.factor);
+        std::for_each(source.more.begin(), source.more.end(), fill);
         if (source.expert >= 0) {
             source.expert = std::stoll("0" + numbers[1]);
         }
@@ -406,10 +416,26 @@ TensorMap TensorNames::map() const {
 
 // --- config.json -------------------------------------------------------------------------------
 
+Json with_defaults(const Json& given, const Json& defaults) {
+    Json all = defaults;
+    if (given.is_object()) {
+        for (const auto& [key, value] : given.items()) {
+            if (!value.is_null() || json_member(all, key) == nullptr) {
+                all[key] = value;
+            }
+        }
+    }
+    return all;
+}
+
 Result<Frame> read_frame(const Checkpoint& checkpoint, const char* family, Settings& settings) {
     Frame frame;
     ModelSpec& spec = frame.spec;
     spec.family = family;
+    // Architectures that come with the program say their own name.
+    static const Json none = Json::object();
+    const Json* const facts = json_member(checkpoint.metadata(), "hybridscope");
+    const std::string title = TRY(json_string(facts != nullptr ? *facts : none, "title", ""));
     std::filesystem::path folder = checkpoint.path();
     if (!folder.has_filename()) {
         folder = folder.parent_path();
@@ -417,7 +443,7 @@ Result<Frame> read_frame(const Checkpoint& checkpoint, const char* family, Setti
     if (folder.extension() == ".json" || folder.extension() == ".safetensors") {
         folder = folder.parent_path();
     }
-    spec.name = utf8_from_path(folder.filename());
+    spec.name = title.empty() ? utf8_from_path(folder.filename()) : title;
     spec.hidden = TRY(settings.size("hidden_size", limits::hidden));
     spec.vocab = TRY(settings.size("vocab_size", limits::vocab));
     frame.layers = TRY(settings.size("num_hidden_layers", limits::layers));
@@ -572,6 +598,15 @@ Result<RopeSpec> read_rope(Settings& settings, std::int64_t head_dim, double def
     return spec;
 }
 
+Result<RopeSpec> read_rope_parameters(const Json& parameters, const std::string& where,
+                                      std::int64_t head_dim, double default_partial,
+                                      std::int64_t context_length) {
+    Json alone = Json::object();
+    alone["rope_parameters"] = parameters;
+    Settings settings(alone, "", where);
+    return read_rope(settings, head_dim, default_partial, context_length);
+}
+
 Result<SoftmaxSpec> read_softmax(Settings& settings, std::int64_t query_heads,
                                  std::int64_t default_head_dim) {
     SoftmaxSpec spec;
@@ -625,13 +660,17 @@ Result<void> check_quantisation(Settings& settings) {
     Settings q(*quantisation, "", settings.where() + ": quantization_config");
     const std::string method = TRY(q.word("quant_method", ""));
     const std::string format = TRY(q.word("format", ""));
-    const bool known =
-        method == "fp8" || (method == "compressed-tensors" &&
-                            (format == "float-quantized" || format == "naive-quantized"));
+    constexpr std::array<std::string_view, 6> formats{"float-quantized", "naive-quantized",
+                                                      "int-quantized",   "mxfp4-pack-quantized",
+                                                      "pack-quantized",  "mixed-precision"};
+    const bool known = method == "fp8" || method == "mxfp4" ||
+                       (method == "compressed-tensors" &&
+                        std::find(formats.begin(), formats.end(), format) != formats.end());
     if (!known) {
         return refused(
-            fmt::format("{}: quant_method \"{}\"{}: expected \"fp8\", or \"compressed-tensors\" "
-                        "with format \"float-quantized\"",
+            fmt::format("{}: quant_method \"{}\"{}: expected \"fp8\", \"mxfp4\", or "
+                        "\"compressed-tensors\" with format \"float-quantized\", "
+                        "\"int-quantized\", \"pack-quantized\" or \"mxfp4-pack-quantized\"",
                         q.where(), method, format.empty() ? "" : " with format \"" + format + "\""),
             "Use the BF16, F16 or FP8 checkpoint, or a GGUF of this model.");
     }
@@ -944,6 +983,18 @@ void add_gguf_moe_names(TensorNames& names, const Checkpoint& checkpoint, const 
                   std::string("blk.{L}.ffn_") + part + "_shexp.weight");
     }
     names.add("layers.#.channel.shared_gate", "blk.{L}.ffn_gate_inp_shexp.weight");
+}
+
+bool is_behind_trunk(std::string_view tensor, std::int64_t trunk) {
+    if (!tensor.starts_with("blk.")) {
+        return false;
+    }
+    std::int64_t block = 0;
+    std::size_t at = 4;
+    for (; at < tensor.size() && tensor[at] >= '0' && tensor[at] <= '9' && at < 12; ++at) {
+        block = 10 * block + (tensor[at] - '0');
+    }
+    return at > 4 && at < tensor.size() && tensor[at] == '.' && block >= trunk;
 }
 
 const char* known_extra(std::string_view tensor) {

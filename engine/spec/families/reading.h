@@ -89,6 +89,8 @@ class TensorNames {
 public:
     void add(std::string spec_tensor, std::string checkpoint_tensor,
              TensorSource::Transform transform = TensorSource::Transform::None);
+    // A source with all its fields; {L} and {E} are replaced in all names it holds.
+    void add_source(std::string spec_tensor, TensorSource source);
     // Some rows of a tensor of `file_rows`.
     void add_rows(std::string spec_tensor, std::string checkpoint_tensor,
                   std::vector<TensorSource::RowRange> rows, std::int64_t file_rows);
@@ -110,6 +112,8 @@ struct Frame {
 
 // --- config.json -------------------------------------------------------------------------------
 
+// The settings with what a model class takes for those that are absent or null.
+Json with_defaults(const Json& given, const Json& defaults);
 // hidden_size, vocab_size, num_hidden_layers, rms_norm_eps, hidden_act ("silu" alone) ...
 Result<Frame> read_frame(const Checkpoint& checkpoint, const char* family, Settings& settings);
 // Whether the output matrix is the embedding; the outer settings of a wrapper speak first.
@@ -117,6 +121,10 @@ Result<bool> read_tied(const Checkpoint& checkpoint, Settings& outer, Settings& 
 // rope_parameters, rope_scaling, rope_theta, partial_rotary_factor.
 Result<RopeSpec> read_rope(Settings& settings, std::int64_t head_dim, double default_partial,
                            std::int64_t context_length);
+// The same of an object that stands for rope_parameters, as configs with one per layer type hold.
+Result<RopeSpec> read_rope_parameters(const Json& parameters, const std::string& where,
+                                      std::int64_t head_dim, double default_partial,
+                                      std::int64_t context_length);
 // num_attention_heads ... of full attention, without rope.
 Result<SoftmaxSpec> read_softmax(Settings& settings, std::int64_t query_heads,
                                  std::int64_t default_head_dim);
@@ -146,11 +154,26 @@ void add_gguf_dense_names(TensorNames& names);
 void add_gguf_moe_names(TensorNames& names, const Checkpoint& checkpoint, const MoeSpec& moe);
 bool has_layer_tensor(const Checkpoint& checkpoint, std::int64_t layer, std::string_view suffix);
 
+// True for tensors of GGUF blocks at and behind `trunk`, where multi-token prediction lies.
+bool is_behind_trunk(std::string_view tensor, std::int64_t trunk);
 // Why a tensor that no layer asked for is left out, or nullptr when nobody knows it.
 const char* known_extra(std::string_view tensor);
 
 // The families' own readers, one file each.
 Result<SpecAndTensors> read_llama(const Checkpoint& checkpoint);
+Result<SpecAndTensors> read_deepseek_v2(const Checkpoint& checkpoint);
+Result<SpecAndTensors> read_deepseek_v3(const Checkpoint& checkpoint);
+Result<SpecAndTensors> read_deepseek_v32(const Checkpoint& checkpoint);
+Result<SpecAndTensors> read_glm_5(const Checkpoint& checkpoint);
+Result<SpecAndTensors> read_gemma3(const Checkpoint& checkpoint);
+Result<SpecAndTensors> read_gpt_oss(const Checkpoint& checkpoint);
+Result<SpecAndTensors> read_mimo_v2(const Checkpoint& checkpoint);
+Result<SpecAndTensors> read_minimax(const Checkpoint& checkpoint);
+Result<SpecAndTensors> read_ring_linear(const Checkpoint& checkpoint);
+Result<SpecAndTensors> read_ling_hybrid(const Checkpoint& checkpoint);
+Result<SpecAndTensors> read_minimax_m2(const Checkpoint& checkpoint);
+Result<SpecAndTensors> read_kimi(const Checkpoint& checkpoint);
+Result<SpecAndTensors> read_olmo_hybrid(const Checkpoint& checkpoint);
 Result<SpecAndTensors> read_qwen3(const Checkpoint& checkpoint);
 Result<SpecAndTensors> read_qwen3_moe(const Checkpoint& checkpoint);
 Result<SpecAndTensors> read_qwen3_next(const Checkpoint& checkpoint);
