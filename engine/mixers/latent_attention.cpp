@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cmath>
+#include <string>
 #include <vector>
 
 namespace hs {
@@ -137,7 +138,9 @@ public:
         op.scale = static_cast<float>(s.scale);
         op.out = heads(read, s.kv_rank, 0, s.kv_rank);
         if (s.indexer) {
-            choose(backend, x, query_source, held.index(), first, op);
+            TRY(choose(backend, x, query_source, held.index(), step, op));
+        } else if (s.shares_choice) {
+            TRY(take_choice(step, op));
         }
         backend.attention(op);
         held.set_position(first + tokens);
@@ -162,10 +165,11 @@ private:
     }
 
     // Keeps the indexer's keys of these tokens, and says which positions each of them reads.
-    void choose(Backend& backend, View<const float, 2> x, View<const float, 2> query_source,
-                const SoftmaxCache& cache, std::int64_t first, AttentionOp& attention) const {
+    Result<void> choose(Backend& backend, View<const float, 2> x, View<const float, 2> query_source,
+                        const SoftmaxCache& cache, const Step& step, AttentionOp& attention) const {
         const IndexerSpec& s = *m_spec.indexer;
         const std::int64_t tokens = x.extent[0];
+        const std::int64_t first = step.first_position;
         const View<float, 2> q = backend.scratch(tokens, s.heads * s.head_dim);
         const View<float, 2> k = backend.scratch(tokens, s.head_dim);
         const View<float, 2> weights = backend.scratch(tokens, s.heads);
@@ -182,8 +186,12 @@ private:
                                    1.0 / std::sqrt(static_cast<double>(s.heads * s.head_dim))));
         backend.append_kv(heads(k, s.head_dim, 0, s.head_dim), cache.dtype(), cache.keys(), first,
                           0);
+        if (step.chosen != nullptr) {
+            step.chosen->positions = nullptr;
+            step.chosen->most = s.top_k;
+        }
         if (first + tokens <= s.top_k) {
-            return; // all of them
+            return {}; // all of them
         }
         ChooseKeysOp op;
         op.q = heads(q, s.head_dim, 0, s.head_dim);
@@ -193,10 +201,40 @@ private:
         op.length = first + tokens;
         op.most = s.top_k;
         static_assert(sizeof(std::int32_t) == sizeof(float)); // a position takes a float's room
-        op.chosen = reinterpret_cast<std::int32_t*>(backend.scratch(tokens, s.top_k).data);
+        if (step.chosen != nullptr) {
+            op.chosen = TRY(room_for_choice(backend, *step.chosen, tokens * s.top_k));
+            step.chosen->positions = op.chosen;
+        } else {
+            op.chosen = reinterpret_cast<std::int32_t*>(backend.scratch(tokens, s.top_k).data);
+        }
         backend.choose_keys(op);
         attention.chosen = op.chosen;
         attention.chosen_most = s.top_k;
+        return {};
+    }
+
+    // Scratch memory ends with the layer; what the layers behind it read has to last longer.
+    static Result<std::int32_t*> room_for_choice(Backend& backend, ChosenPositions& chosen,
+                                                 std::int64_t count) {
+        const std::int64_t bytes = count * static_cast<std::int64_t>(sizeof(std::int32_t));
+        if (chosen.memory == nullptr || chosen.memory->bytes() < bytes) {
+            chosen.memory = nullptr;
+            chosen.memory = TRY(backend.allocate(bytes));
+        }
+        return reinterpret_cast<std::int32_t*>(chosen.memory->data());
+    }
+
+    static Result<void> take_choice(const Step& step, AttentionOp& attention) {
+        if (step.chosen == nullptr || step.chosen->most == 0) {
+            return Error{ErrorCode::InvalidArgument,
+                         "layer " + std::to_string(step.layer) +
+                             " reads the positions that a layer before it chose, and none has an "
+                             "indexer",
+                         "Begin the schedule with a layer that has one."};
+        }
+        attention.chosen = step.chosen->positions;
+        attention.chosen_most = step.chosen->most;
+        return {};
     }
 
     static constexpr float kIndexNormEps = 1e-6f; // softmax.md section 3.2

@@ -58,11 +58,20 @@ public:
     virtual Result<void> restore(const StateImage& image) = 0;
 };
 
+// The positions that the last indexer of a forward pass chose, for the layers behind it that have
+// none of their own.
+struct ChosenPositions {
+    std::unique_ptr<Buffer> memory;
+    const std::int32_t* positions = nullptr; // (T, most); null: all positions
+    std::int64_t most = 0;                   // 0: nobody has chosen yet
+};
+
 // Where a forward pass stands.
 struct Step {
     std::int64_t first_position = 0; // of the call's first token
     int layer = 0;
     const Tap* tap = nullptr;
+    ChosenPositions* chosen = nullptr; // null: no layer reads what another chose
 };
 
 class TokenMixer {

@@ -42,6 +42,7 @@ struct Sequence::Impl {
     std::vector<HeldReply> replies;
     std::unique_ptr<Buffer> activations;
     std::int64_t activation_tokens = 0;
+    ChosenPositions chosen; // of the pass under way
 
     std::int64_t position() const { return static_cast<std::int64_t>(ids.size()); }
     bool can_cut() const;

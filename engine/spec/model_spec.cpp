@@ -131,7 +131,7 @@ MixerKind kind_of(const TokenMixerSpec& mixer) {
             return s.window > 0 ? MixerKind::SlidingWindow : MixerKind::FullAttention;
         }
         MixerKind operator()(const LatentSpec& s) const {
-            return s.indexer ? MixerKind::Sparse : MixerKind::Latent;
+            return s.indexer || s.shares_choice ? MixerKind::Sparse : MixerKind::Latent;
         }
         MixerKind operator()(const GatedDeltaSpec&) const { return MixerKind::GatedDelta; }
         MixerKind operator()(const KdaSpec&) const { return MixerKind::Kda; }

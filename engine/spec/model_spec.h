@@ -86,6 +86,7 @@ struct LatentSpec {
     bool output_gate = false;     // out * sigmoid(gate x)
     RopeSpec rope;                // dims rope_dim, or 0: those values carry no position
     std::optional<IndexerSpec> indexer;
+    bool shares_choice = false; // reads the positions that the last indexer before it chose
 
     std::int64_t query_dim() const { return nope_dim + rope_dim; }
     std::int64_t cached_dim() const { return kv_rank + rope_dim; }
@@ -202,9 +203,10 @@ struct MoeSpec {
     double weight_scale = 1.0;
     bool choice_bias = false; // added to the scores for the choice alone
     // Experts lie in `groups` equal groups, of which only the best groups_kept are chosen from; a
-    // group's score is the sum of its two largest.
+    // group's score is the sum of its group_best largest, 1 or 2.
     std::int64_t groups = 1;
     std::int64_t groups_kept = 1;
+    std::int64_t group_best = 2;
     bool router_bias = false; // of the router's product
     bool expert_bias = false; // of all products of the experts
     // Experts work on a narrower row: x down to `latent`, their sum normed and up again; 0: on x.

@@ -202,6 +202,7 @@ HWY_INLINE void few(const Rows& rows, std::int64_t row, std::int64_t first_key,
     const V factor = hn::Set(d, op.scale);
     const std::int64_t key_bytes = op.head_dim * Cache::kBytes;
     const std::int64_t value_bytes = op.value_stride * Cache::kBytes;
+    const bool shared = op.values == op.keys;
     HWY_ALIGN float weights[4 * kKeys];
     const std::byte* values[kKeys];
     for (std::int64_t base = first_key; base < last_key; base += kKeys) {
@@ -212,7 +213,9 @@ HWY_INLINE void few(const Rows& rows, std::int64_t row, std::int64_t first_key,
             values[key] = entry(op, op.values, rows.kv_head, base + key, value_bytes);
             const std::int64_t next = std::min(base + key + kAhead, op.length - 1);
             ask_for(entry(op, op.keys, rows.kv_head, next, key_bytes), key_bytes);
-            ask_for(entry(op, op.values, rows.kv_head, next, value_bytes), value_bytes);
+            if (!shared) {
+                ask_for(entry(op, op.values, rows.kv_head, next, value_bytes), value_bytes);
+            }
             dots<Cache, kCount>(q, k, op.head_dim, s);
             for (int r = 0; r < kCount; ++r) {
                 weights[r * kKeys + key] = s[r];
@@ -319,11 +322,35 @@ HWY_INLINE void logits_4x2(const float* queries, const float* k, std::int64_t di
     hn::Store(hn::Mul(b3, factor), d, to + 3 * kManyRows + next);
 }
 
+// The same of eight keys for the rows in one vector: of few rows, half of what the above makes
+// would be thrown away.
+HWY_INLINE void logits_8x1(const float* queries, const float* k, std::int64_t dims, std::int64_t r,
+                           V factor, float* logits) {
+    const D d;
+    V sum[8];
+    HWY_UNROLL(8)
+    for (int key = 0; key < 8; ++key) {
+        sum[key] = hn::Zero(d);
+    }
+    const float* q = queries + r;
+    for (std::int64_t i = 0; i < dims; ++i, q += kManyRows) {
+        const V rows = hn::Load(d, q);
+        HWY_UNROLL(8)
+        for (int key = 0; key < 8; ++key) {
+            sum[key] = hn::MulAdd(hn::Set(d, k[key * dims + i]), rows, sum[key]);
+        }
+    }
+    HWY_UNROLL(8)
+    for (int key = 0; key < 8; ++key) {
+        hn::Store(hn::Mul(sum[key], factor), d, logits + key * kManyRows + r);
+    }
+}
+
 // acc rows r .. r + 3, two vectors of value dimensions from i on: acc * keep + weights * values.
 template <int kVectors>
-HWY_INLINE void add_values_4(const float* weights, const float* values, std::int64_t keys,
-                             std::int64_t dims, std::int64_t r, std::int64_t i, const float* keep,
-                             float* acc) {
+HWY_INLINE void add_values_4(const float* weights, const float* values, std::int64_t stride,
+                             std::int64_t keys, std::int64_t dims, std::int64_t r, std::int64_t i,
+                             const float* keep, float* acc) {
     const D d;
     const auto n = static_cast<std::int64_t>(hn::Lanes(d));
     V a[4];
@@ -337,8 +364,8 @@ HWY_INLINE void add_values_4(const float* weights, const float* values, std::int
         }
     }
     for (std::int64_t key = 0; key < keys; ++key) {
-        const V v = hn::LoadU(d, values + key * dims + i);
-        const V w = kVectors > 1 ? hn::LoadU(d, values + key * dims + i + n) : v;
+        const V v = hn::LoadU(d, values + key * stride + i);
+        const V w = kVectors > 1 ? hn::LoadU(d, values + key * stride + i + n) : v;
         HWY_UNROLL(4)
         for (int j = 0; j < 4; ++j) {
             const V p = hn::Set(d, weights[key * kManyRows + r + j]);
@@ -368,6 +395,10 @@ void many(const Rows& rows, std::int64_t row, std::int64_t count, std::int64_t f
     float* keys_f = queries + op.head_dim * kManyRows;
     float* values_f = keys_f + kKeys * op.head_dim;
     float* logits = values_f + kKeys * op.value_dim; // (kKeys, kManyRows)
+    // Of latent attention values are the beginnings of the keys.
+    const bool shared = op.values == op.keys;
+    const float* const v = shared ? keys_f : values_f;
+    const std::int64_t v_stride = shared ? op.head_dim : op.value_dim;
     float* keep = logits + kKeys * kManyRows;
     std::memset(queries, 0, static_cast<std::size_t>(op.head_dim * kManyRows) * sizeof(float));
     for (std::int64_t r = 0; r < count; ++r) {
@@ -381,17 +412,26 @@ void many(const Rows& rows, std::int64_t row, std::int64_t count, std::int64_t f
     for (std::int64_t base = first_key; base < last_key; base += kKeys) {
         const std::int64_t keys = std::min(kKeys, last_key - base);
         widen<Cache>(op, op.keys, rows.kv_head, base, keys, op.head_dim, op.head_dim, keys_f);
-        widen<Cache>(op, op.values, rows.kv_head, base, keys, op.value_dim, op.value_stride,
-                     values_f);
-        const std::int64_t whole = (keys + 3) / 4 * 4;
+        if (!shared) {
+            widen<Cache>(op, op.values, rows.kv_head, base, keys, op.value_dim, op.value_stride,
+                         values_f);
+        }
+        const std::int64_t whole = (keys + 7) / 8 * 8;
         for (std::int64_t i = keys * op.head_dim; i < whole * op.head_dim; ++i) {
             keys_f[i] = 0;
         }
         const V factor = hn::Set(d, op.scale);
-        for (std::int64_t key = 0; key < whole; key += 4) {
+        for (std::int64_t key = 0; key < whole; key += 8) {
+            const float* const k = keys_f + key * op.head_dim;
+            float* const to = logits + key * kManyRows;
             for (std::int64_t r = 0; r < count; r += 2 * n) {
-                logits_4x2(queries, keys_f + key * op.head_dim, op.head_dim, r, factor,
-                           logits + key * kManyRows);
+                if (count - r <= n) {
+                    logits_8x1(queries, k, op.head_dim, r, factor, to);
+                } else {
+                    logits_4x2(queries, k, op.head_dim, r, factor, to);
+                    logits_4x2(queries, k + 4 * op.head_dim, op.head_dim, r, factor,
+                               to + 4 * kManyRows);
+                }
             }
         }
         // Keys that only some rows see.
@@ -425,16 +465,16 @@ void many(const Rows& rows, std::int64_t row, std::int64_t count, std::int64_t f
         for (std::int64_t r = 0; r < count; r += 4) {
             std::int64_t i = 0;
             for (; i + 2 * n <= op.value_dim; i += 2 * n) {
-                add_values_4<2>(logits, values_f, keys, op.value_dim, r, i, keep, acc);
+                add_values_4<2>(logits, v, v_stride, keys, op.value_dim, r, i, keep, acc);
             }
             for (; i + n <= op.value_dim; i += n) {
-                add_values_4<1>(logits, values_f, keys, op.value_dim, r, i, keep, acc);
+                add_values_4<1>(logits, v, v_stride, keys, op.value_dim, r, i, keep, acc);
             }
             for (; i < op.value_dim; ++i) {
                 for (std::int64_t j = r; j < r + 4; ++j) {
                     float y = acc[j * op.value_dim + i] * keep[j];
                     for (std::int64_t key = 0; key < keys; ++key) {
-                        y += logits[key * kManyRows + j] * values_f[key * op.value_dim + i];
+                        y += logits[key * kManyRows + j] * v[key * v_stride + i];
                     }
                     acc[j * op.value_dim + i] = y;
                 }

@@ -29,7 +29,7 @@ void keep_best_groups(const Router& router, float* choice) {
                 second = std::max(second, choice[e]);
             }
         }
-        groups.emplace_back(size > 1 ? best + second : best, g);
+        groups.emplace_back(size > 1 && router.group_best > 1 ? best + second : best, g);
     }
     std::stable_sort(groups.begin(), groups.end(),
                      [](const auto& a, const auto& b) { return a.first > b.first; });

@@ -121,6 +121,7 @@ void CpuBackend::route_all(const MoeOp& op) {
                              .normalise = op.spec.normalise_top_k,
                              .groups = op.spec.groups,
                              .groups_kept = op.spec.groups_kept,
+                             .group_best = op.spec.group_best,
                              .weight_scale = static_cast<float>(op.spec.weight_scale),
                              .choice_bias = op.choice_bias};
     const std::int64_t tokens = op.x.extent[0];

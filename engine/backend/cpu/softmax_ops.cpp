@@ -151,28 +151,47 @@ void CpuBackend::attend_all(const cpu::Attention& kernel) {
     }
 }
 
-// Every token reads its own positions.
+// Every token reads its own positions, and they are shared out among the threads where the tokens
+// alone would not keep them busy.
 void CpuBackend::attend_chosen(const cpu::Attention& kernel, const AttentionOp& op) {
     HS_ASSERT(op.window == 0 && op.ring == 0 && op.chosen_most > 0);
-    const std::int64_t floats = cpu::attention_part_floats(kernel);
-    reserve_worker_scratch((cpu::attention_scratch_floats(kernel) + floats) *
+    constexpr std::int64_t kLeastKeys = 64; // of a part
+    const std::int64_t whole = kernel.tokens * kernel.kv_heads;
+    const std::int64_t parts = std::clamp<std::int64_t>(
+        std::min((2 * m_pool.threads() + whole - 1) / whole, op.chosen_most / kLeastKeys), 1, 64);
+    cpu::Attention one = kernel;
+    one.tokens = 1;
+    const std::int64_t floats = cpu::attention_part_floats(one);
+    reserve_worker_scratch((cpu::attention_scratch_floats(one) + floats) *
                            static_cast<std::int64_t>(sizeof(float)));
-    const std::int64_t items = kernel.tokens * kernel.kv_heads;
-    m_pool.for_range(items, 1, [&](std::int64_t item, std::int64_t last, int worker) {
+    float* const memory = parts > 1 ? m_work.floats(whole * parts * floats) : nullptr;
+    const auto of_token = [&](std::int64_t t) {
+        cpu::Attention token = one;
+        token.q += t * kernel.q_token_stride;
+        token.out += t * kernel.out_token_stride;
+        token.slots = op.chosen + t * op.chosen_most;
+        token.length = std::find(token.slots, token.slots + op.chosen_most, -1) - token.slots;
+        return token;
+    };
+    m_pool.for_range(whole * parts, 1, [&](std::int64_t item, std::int64_t last, int worker) {
         for (; item < last; ++item) {
-            const std::int64_t t = item / kernel.kv_heads;
-            const std::int64_t kv_head = item % kernel.kv_heads;
-            cpu::Attention one = kernel;
-            one.q += t * kernel.q_token_stride;
-            one.out += t * kernel.out_token_stride;
-            one.tokens = 1;
-            one.slots = op.chosen + t * op.chosen_most;
-            one.length = std::find(one.slots, one.slots + op.chosen_most, -1) - one.slots;
-            float* const part = worker_floats(worker);
-            cpu::attend(one, kv_head, 0, 1, 0, one.length, part, true, part + floats);
-            cpu::merge_attention(one, kv_head, 0, 1, part, floats, 1);
+            const std::int64_t kv_head = item / parts % kernel.kv_heads;
+            const cpu::Attention token = of_token(item / parts / kernel.kv_heads);
+            const std::int64_t part_keys = (token.length + parts - 1) / parts;
+            const std::int64_t begin = std::min(item % parts * part_keys, token.length);
+            float* const part = parts > 1 ? memory + item * floats : worker_floats(worker);
+            cpu::attend(token, kv_head, 0, 1, begin, std::min(begin + part_keys, token.length),
+                        part, true, worker_floats(worker) + floats);
+            if (parts == 1) {
+                cpu::merge_attention(token, kv_head, 0, 1, part, floats, 1);
+            }
         }
     });
+    for (std::int64_t item = 0; parts > 1 && item < whole * parts; item += parts) {
+        cpu::merge_attention(of_token(item / parts / kernel.kv_heads),
+                             item / parts % kernel.kv_heads, 0, 1, memory + item * floats, floats,
+                             parts);
+    }
 }
 
 void CpuBackend::choose_keys(const ChooseKeysOp& op) {
@@ -189,22 +208,40 @@ void CpuBackend::choose_keys(const ChooseKeysOp& op) {
                               .head_dim = op.q.extent[2],
                               .cache = cache_format(op.cache_dtype),
                               .keys = op.keys};
-    float* const scores = m_work.floats(tokens * op.length);
+    reserve_worker_scratch(cpu::index_scratch_floats(kernel) *
+                           static_cast<std::int64_t>(sizeof(float)));
     const auto seen = [&](std::int64_t t) { return op.length - tokens + t + 1; };
-    constexpr std::int64_t kTileKeys = 64;
-    const std::int64_t tiles = (op.length + kTileKeys - 1) / kTileKeys;
-    m_pool.for_range(tiles, 1, [&](std::int64_t tile, std::int64_t last, int) {
-        for (; tile < last; ++tile) {
-            const std::int64_t first_key = tile * kTileKeys;
-            for (std::int64_t t = 0; t < tokens; ++t) {
-                cpu::index_scores(kernel, t, first_key, std::min(first_key + kTileKeys, seen(t)),
-                                  scores + t * op.length);
+    const std::int64_t tiles = (op.length + cpu::kIndexKeys - 1) / cpu::kIndexKeys;
+    // As many tokens at once as have their scores in 16 MB: a tile of keys is converted once for
+    // all of them.
+    constexpr std::int64_t kScores = std::int64_t{1} << 22;
+    const std::int64_t stride = tiles * cpu::kIndexKeys;
+    const std::int64_t block = std::clamp<std::int64_t>(kScores / stride, 1, tokens);
+    float* const scores = m_work.floats(block * stride);
+    for (std::int64_t first = 0; first < tokens; first += block) {
+        const std::int64_t end = std::min(first + block, tokens);
+        // Tokens that see no more than they may choose need no scores.
+        const std::int64_t from =
+            std::clamp<std::int64_t>(op.most - (op.length - tokens), first, end);
+        const std::int64_t seen_tiles = (seen(end - 1) + cpu::kIndexKeys - 1) / cpu::kIndexKeys;
+        const auto score = [&](std::int64_t tile, std::int64_t last, int worker) {
+            for (; tile < last; ++tile) {
+                const std::int64_t first_key = tile * cpu::kIndexKeys;
+                const std::int64_t begin =
+                    std::clamp<std::int64_t>(first_key - (op.length - tokens), from, end);
+                cpu::index_scores(kernel, begin, end, first_key,
+                                  std::min(first_key + cpu::kIndexKeys, op.length),
+                                  scores + (begin - first) * stride, stride, worker_floats(worker));
             }
+        };
+        if (from < end) {
+            m_pool.for_range(seen_tiles, 1, score);
         }
-    });
-    for_rows(tokens, 16 * op.length, [&](std::int64_t t) {
-        cpu::choose_best(scores + t * op.length, seen(t), op.most, op.chosen + t * op.most);
-    });
+        for_rows(end - first, 8 * op.length, [&](std::int64_t row) {
+            const std::int64_t t = first + row;
+            cpu::choose_best(scores + row * stride, seen(t), op.most, op.chosen + t * op.most);
+        });
+    }
 }
 
 } // namespace hs
