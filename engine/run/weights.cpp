@@ -1,6 +1,7 @@
 #include "engine/run/weights.h"
 
 #include "engine/core/json.h"
+#include "engine/run/unpack.h"
 
 #include <algorithm>
 #include <array>
@@ -105,6 +106,45 @@ Result<std::span<const float>> place_values(Backend& backend, WeightMemory& memo
     return placed;
 }
 
+// The extents of FP8 blocks that a configuration states, in one of two spellings.
+Result<std::optional<std::array<std::int64_t, 2>>> block_setting(const Json& config) {
+    using Found = std::optional<std::array<std::int64_t, 2>>;
+    const Json* settings = json_member(config, "quantization_config");
+    if (const Json* text = json_member(config, "text_config");
+        settings == nullptr && text != nullptr && text->is_object()) {
+        settings = json_member(*text, "quantization_config");
+    }
+    if (settings == nullptr || !settings->is_object()) {
+        return Found();
+    }
+    const Json* sizes = json_member(*settings, "weight_block_size");
+    const Json* const groups = json_member(*settings, "config_groups");
+    if (sizes == nullptr && groups != nullptr && groups->is_object()) {
+        for (const auto& [name, group] : groups->items()) {
+            const Json* const weights = group.is_object() ? json_member(group, "weights") : nullptr;
+            if (weights != nullptr && weights->is_object() && sizes == nullptr) {
+                sizes = json_member(*weights, "block_structure");
+            }
+        }
+    }
+    if (sizes == nullptr) {
+        return Found();
+    }
+    std::array<std::int64_t, 2> block{};
+    for (std::size_t i = 0; i < 2; ++i) {
+        const bool sane = sizes->is_array() && sizes->size() == 2 &&
+                          (*sizes)[i].is_number_integer() && (*sizes)[i].get<std::int64_t>() >= 1 &&
+                          (*sizes)[i].get<std::int64_t>() <= (1 << 20);
+        if (!sane) {
+            return Error{ErrorCode::Corrupt,
+                         "quantization_config: weight_block_size: expected two positive integers",
+                         {}};
+        }
+        block[i] = (*sizes)[i].get<std::int64_t>();
+    }
+    return Found(block);
+}
+
 // One row as f32, with its FP8 factors.
 Result<void> expand_row(const Weight& weight, std::int64_t row, std::span<float> out) {
     TRY(dequantise(weight.dtype,
@@ -167,6 +207,23 @@ Result<CheckpointWeights::Found> CheckpointWeights::find(const std::string& name
     found.name = name;
     found.source = TRY(m_tensors(name));
     found.tensor = m_checkpoint->find(found.source.name);
+    if (found.tensor == nullptr && found.source.name.ends_with(".weight")) {
+        // compressed-tensors packs a matrix under another name: MXFP4 as pairs in bytes, others as
+        // integers in words.
+        found.tensor = m_checkpoint->find(found.source.name + "_packed");
+        if (found.tensor != nullptr && found.tensor->dtype == DType::U8) {
+            const TensorInfo* const scales = m_checkpoint->find(found.source.name + "_scale");
+            if (scales != nullptr && is_fp8(scales->dtype)) {
+                return Error{ErrorCode::Unsupported,
+                             fmt::format("{}: pairs of values in bytes with factors {}: expected "
+                                         "MXFP4, with factors in U8",
+                                         found.place(), scales->describe()),
+                             "Take the model in another quantisation."};
+            }
+            found.source.mxfp4_scales = found.source.name + "_scale";
+            found.source.name += "_packed";
+        }
+    }
     if (found.tensor == nullptr) {
         return Error{
             ErrorCode::NotFound,
@@ -197,9 +254,6 @@ Result<Weight> CheckpointWeights::matrix(const std::string& name, std::int64_t r
     const Found found = TRY(find(name));
     const TensorInfo& tensor = *found.tensor;
     const TensorSource& source = found.source;
-    if (!source.mxfp4_scales.empty()) {
-        return packed_mxfp4(found, rows, cols);
-    }
     if (source.transposed > 0) {
         // What is asked for is the transpose: (rows, cols) lies as (rows / c * cols, c).
         HS_ASSERT(source.transposed == cols);
@@ -227,8 +281,11 @@ Result<Weight> CheckpointWeights::matrix(const std::string& name, std::int64_t r
     const Weight weight = TRY(mapped(found, rows, cols));
     const std::byte* const host = weight.data;
     const Weight placed = TRY(m_backend->place(weight).with_context(found.place()));
-    if (placed.data != host) {
-        m_checkpoint->forget(tensor); // the device has its own copy
+    if (placed.data != host) { // the device has its own copy
+        m_checkpoint->forget(tensor);
+        if (!m_memory->copies.empty() && m_memory->copies.back().get() == host) {
+            m_memory->copies.pop_back();
+        }
     }
     count(tensor);
     return placed;
@@ -239,6 +296,12 @@ Result<Weight> CheckpointWeights::mapped(const Found& found, std::int64_t rows, 
     const TensorInfo& tensor = *found.tensor;
     const TensorSource& source = found.source;
     const bool stacked = source.expert >= 0;
+    if (!source.mxfp4_scales.empty()) {
+        return packed_mxfp4(found, rows, cols);
+    }
+    if (tensor.dtype == DType::I8 || tensor.name.ends_with(".weight_packed")) {
+        return unpacked(found, rows, cols);
+    }
 
     // The shape, outermost first: (experts, rows, cols), (rows, cols), or (cols) for one row.
     const std::int64_t file_rows = source.rows.empty() ? rows : source.file_rows;
@@ -405,14 +468,39 @@ Result<Weight> CheckpointWeights::packed_mxfp4(const Found& found, std::int64_t 
     }
     HS_ASSERT(to == memory.get() + weight.bytes());
     weight.data = memory.get();
-    const Weight placed = TRY(m_backend->place(weight).with_context(found.place()));
-    if (placed.data == memory.get()) {
-        m_memory->copies.push_back(std::move(memory));
-    }
+    m_memory->copies.push_back(std::move(memory));
     m_memory->quantised = true;
     count(values);
     count(*factors);
-    return placed;
+    return weight;
+}
+
+// Integers of compressed-tensors.
+Result<Weight> CheckpointWeights::unpacked(const Found& found, std::int64_t rows,
+                                           std::int64_t cols) {
+    const std::string& name = found.source.name;
+    if (found.source.expert >= 0 || !name.ends_with(".weight")) {
+        return Error{ErrorCode::Unsupported,
+                     fmt::format("{}: expected integers of one matrix, found {}", found.place(),
+                                 found.tensor->describe()),
+                     {}};
+    }
+    Weight weight;
+    weight.rows = found.source.rows.empty() ? rows : found.source.file_rows;
+    weight.cols = cols;
+    const std::string module = name.substr(0, name.size() - std::string_view(".weight").size());
+    Unpacked values = TRY(
+        unpack_integers(*m_checkpoint, module, weight.rows, cols, [this](const TensorInfo& tensor) {
+            count(tensor);
+        }).with_context(found.name));
+    weight.dtype = values.dtype;
+    weight.row_stride_bytes = row_bytes(values.dtype, cols);
+    weight.data = values.bytes.get();
+    m_memory->quantised = m_memory->quantised || info(values.dtype).quantised;
+    m_memory->copies.push_back(std::move(values.bytes));
+    TRY(select_rows(weight, found));
+    HS_ASSERT(weight.rows == rows);
+    return weight;
 }
 
 // FP8 factors lie in a tensor of their own: one for all, one per row, or one per block
@@ -429,72 +517,54 @@ Result<void> CheckpointWeights::attach_scales(Weight& weight, const Found& found
                                  found.place(), found.source.name, found.source.name),
                      {}};
     }
-    // Block sizes are a setting; 128 x 128 in every published checkpoint.
-    std::array<std::int64_t, 2> block{128, 128};
-    bool by_block = false;
-    const Json& config = m_checkpoint->metadata();
-    const Json* quantisation = json_member(config, "quantization_config");
-    if (const Json* text = json_member(config, "text_config");
-        quantisation == nullptr && text != nullptr && text->is_object()) {
-        quantisation = json_member(*text, "quantization_config");
-    }
-    if (quantisation != nullptr && quantisation->is_object()) {
-        const Json* sizes = json_member(*quantisation, "weight_block_size");
-        if (sizes != nullptr) {
-            by_block = true;
-            for (std::size_t i = 0; i < 2; ++i) {
-                const bool sane = sizes->is_array() && sizes->size() == 2 &&
-                                  (*sizes)[i].is_number_integer() &&
-                                  (*sizes)[i].get<std::int64_t>() >= 1 &&
-                                  (*sizes)[i].get<std::int64_t>() <= (1 << 20);
-                if (!sane) {
-                    return Error{ErrorCode::Corrupt,
-                                 "quantization_config: weight_block_size: expected two positive "
-                                 "integers",
-                                 {}};
-                }
-                block[i] = (*sizes)[i].get<std::int64_t>();
-            }
-        }
-    }
+    const std::optional<std::array<std::int64_t, 2>> said =
+        TRY(block_setting(m_checkpoint->metadata()));
+    const std::array<std::int64_t, 2> block = said.value_or(std::array<std::int64_t, 2>{128, 128});
     const std::int64_t experts = found.source.expert >= 0 ? found.tensor->shape[0] : 1;
     const std::int64_t elements = scales->elements();
     const std::int64_t slab = found.source.scale_slab;
     HS_ASSERT(slab == 0 || (experts == 1 && file_rows % slab == 0));
-    std::int64_t block_rows = 0;
-    if (slab > 0) {
-        block_rows = file_rows / slab * ((slab + block[0] - 1) / block[0]);
-        weight.scale_block_rows = block[0];
-        weight.scale_block_cols = block[1];
-        weight.scale_stride = (weight.cols + block[1] - 1) / block[1];
-    } else if (!by_block && elements == experts) {
-        block_rows = 1; // one factor for the whole matrix
-        weight.scale_block_rows = file_rows;
-        weight.scale_block_cols = weight.cols;
-        weight.scale_stride = 1;
-    } else if (!by_block && elements == experts * file_rows) {
-        block_rows = file_rows;
-        weight.scale_block_rows = 1;
-        weight.scale_block_cols = weight.cols;
-        weight.scale_stride = 1;
-    } else {
-        block_rows = (file_rows + block[0] - 1) / block[0];
-        weight.scale_block_rows = block[0];
-        weight.scale_block_cols = block[1];
-        weight.scale_stride = (weight.cols + block[1] - 1) / block[1];
+    const auto blocks = [](std::int64_t n, std::int64_t size) { return (n + size - 1) / size; };
+    struct Layout {
+        std::int64_t block_rows, block_cols; // extents of a block
+        std::int64_t rows, cols;             // blocks
+    };
+    const Layout by_block{block[0], block[1],
+                          slab > 0 ? file_rows / slab * blocks(slab, block[0])
+                                   : blocks(file_rows, block[0]),
+                          blocks(weight.cols, block[1])};
+    std::vector<Layout> layouts{by_block};
+    if (slab == 0) {
+        const auto by_shape = said ? layouts.end() : layouts.begin();
+        std::vector<Layout> shaped{{file_rows, weight.cols, 1, 1}, {1, weight.cols, file_rows, 1}};
+        const std::int64_t across = elements / experts / file_rows; // of every row
+        if (across > 1 && weight.cols % across == 0) {
+            shaped.push_back({1, weight.cols / across, file_rows, across});
+        }
+        layouts.insert(by_shape, shaped.begin(), shaped.end());
     }
-    const std::int64_t expected = experts * block_rows * weight.scale_stride;
-    if (elements != expected) {
+    const auto layout = std::find_if(layouts.begin(), layouts.end(), [&](const Layout& one) {
+        return elements == experts * one.rows * one.cols;
+    });
+    if (layout == layouts.end()) {
         return Error{ErrorCode::Corrupt,
                      fmt::format("{}: expected {} factors in blocks of {} x {}, found {}",
-                                 scales->name, expected, weight.scale_block_rows,
-                                 weight.scale_block_cols, scales->describe()),
+                                 scales->name, experts * by_block.rows * by_block.cols, block[0],
+                                 block[1], scales->describe()),
                      {}};
     }
+    const std::int64_t block_rows = layout->rows;
+    weight.scale_block_rows = layout->block_rows;
+    weight.scale_block_cols = layout->block_cols;
+    weight.scale_stride = layout->cols;
     const float*& factors = m_factors[scales->name]; // of all experts, read once
     if (factors == nullptr) {
         auto values = std::make_unique<float[]>(static_cast<std::size_t>(elements));
-        if (!read_values(*scales, {values.get(), static_cast<std::size_t>(elements)})) {
+        TensorInfo numbers = *scales;
+        if (numbers.dtype == DType::U8) { // powers of two, as MXFP8 has them
+            numbers.dtype = DType::F8E8M0;
+        }
+        if (!read_values(numbers, {values.get(), static_cast<std::size_t>(elements)})) {
             return Error{ErrorCode::Unsupported,
                          fmt::format("{}: expected factors in F32, BF16 or F16, found {}",
                                      scales->name, scales->describe()),

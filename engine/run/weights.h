@@ -47,6 +47,7 @@ private:
     struct Found;
     Result<Found> find(const std::string& name);
     Result<Weight> mapped(const Found& found, std::int64_t rows, std::int64_t cols);
+    Result<Weight> unpacked(const Found& found, std::int64_t rows, std::int64_t cols);
     Result<Weight> packed_mxfp4(const Found& found, std::int64_t rows, std::int64_t cols);
     Result<std::vector<float>> values_of(const Found& found);
     static Error misfit(const Found& found, const std::string& expected);
