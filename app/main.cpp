@@ -123,7 +123,7 @@ int main(int argc, char** argv) {
                                            : std::filesystem::path(arguments.data.toStdU16String());
     log_to(data);
 
-    hs::Settings settings(QString::fromStdU16String((data / "settings.ini").u16string()));
+    hs::WindowSettings settings(QString::fromStdU16String((data / "settings.ini").u16string()));
     if (!arguments.theme.isEmpty()) {
         settings.set_for_now("look/theme", arguments.theme);
     }

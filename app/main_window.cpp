@@ -62,7 +62,7 @@ QString plain(QString text) {
 
 } // namespace
 
-MainWindow::MainWindow(EngineHost& host, Settings& settings, QWidget* parent)
+MainWindow::MainWindow(EngineHost& host, WindowSettings& settings, QWidget* parent)
     : QMainWindow(parent)
     , m_host(&host)
     , m_settings(&settings) {
@@ -145,7 +145,7 @@ MainWindow::MainWindow(EngineHost& host, Settings& settings, QWidget* parent)
     connect(m_status, &StatusStrip::inspect_wanted, this, [this] { show_page(PageId::Inspect); });
     connect(m_status, &StatusStrip::cancel_wanted, this,
             [this] { m_host->stop(m_loading != 0 ? m_loading : m_experiment); });
-    connect(m_settings, &Settings::changed, this, &MainWindow::apply_settings);
+    connect(m_settings, &WindowSettings::changed, this, &MainWindow::apply_settings);
 
     m_library->set_places(m_settings->places());
     const QString first = first_bundled_model();
@@ -319,10 +319,11 @@ void MainWindow::make_menus() {
     QMenu* const theme = view->addMenu(tr("&Theme"));
     m_theme_group = new QActionGroup(this);
     for (const auto& [stored, shown] : setting_row("look/theme").choices) {
-        QAction* const act = theme->addAction(QCoreApplication::translate("hs::Settings", shown),
-                                              this, [this, stored = QString::fromLatin1(stored)] {
-                                                  m_settings->set("look/theme", stored);
-                                              });
+        QAction* const act =
+            theme->addAction(QCoreApplication::translate("hs::WindowSettings", shown), this,
+                             [this, stored = QString::fromLatin1(stored)] {
+                                 m_settings->set("look/theme", stored);
+                             });
         act->setCheckable(true);
         act->setData(QLatin1String(stored));
         m_theme_group->addAction(act);

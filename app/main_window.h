@@ -24,7 +24,7 @@ class InspectPanel;
 class LibraryPanel;
 class Page;
 class SessionPanel;
-class Settings;
+class WindowSettings;
 class StatusStrip;
 
 class MainWindow : public QMainWindow {
@@ -33,7 +33,7 @@ class MainWindow : public QMainWindow {
 public:
     enum class PageId { Chat, Compare, Inspect, Sessions, Models };
 
-    MainWindow(EngineHost& host, Settings& settings, QWidget* parent = nullptr);
+    MainWindow(EngineHost& host, WindowSettings& settings, QWidget* parent = nullptr);
 
     void show_page(PageId page);
     PageId page() const;
@@ -81,7 +81,7 @@ private:
     Page* current() const;
 
     EngineHost* m_host;
-    Settings* m_settings;
+    WindowSettings* m_settings;
     std::map<QByteArray, QAction*> m_actions;
     RequestId m_loading = 0;
     RequestId m_experiment = 0;

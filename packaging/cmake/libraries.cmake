@@ -36,7 +36,10 @@ target_link_libraries(hs_lib_sqlite INTERFACE Threads::Threads ${CMAKE_DL_LIBS})
 hs_library(cli11 HEADER CLI/CLI.hpp DEBIAN libcli11-dev)
 
 if(HS_GUI)
-  find_package(Qt6 6.4 REQUIRED COMPONENTS Core Gui Widgets PrintSupport Svg Network Test)
+  find_package(Qt6 6.4 REQUIRED COMPONENTS Core Gui Widgets PrintSupport Network Test)
+  if(NOT MINGW) # there, icons are pictures: ui/shared/icon_file.h
+    find_package(Qt6 6.4 REQUIRED COMPONENTS Svg)
+  endif()
   find_package(QCustomPlotQt6 REQUIRED)
 elseif(HS_TESTS)
   find_package(Qt6 6.4 REQUIRED COMPONENTS Core Test)

@@ -94,7 +94,8 @@ private:
     }
 
     void start() {
-        m_settings = std::make_unique<Settings>(m_folder->filePath(QStringLiteral("settings.ini")));
+        m_settings =
+            std::make_unique<WindowSettings>(m_folder->filePath(QStringLiteral("settings.ini")));
         m_host = std::make_unique<EngineHost>(folder() / "sessions.db", m_fake.functions());
         m_window = std::make_unique<MainWindow>(*m_host, *m_settings);
         m_window->show();
@@ -125,7 +126,7 @@ private:
 
     std::unique_ptr<QTemporaryDir> m_folder;
     test::FakeEngine m_fake;
-    std::unique_ptr<Settings> m_settings;
+    std::unique_ptr<WindowSettings> m_settings;
     std::unique_ptr<EngineHost> m_host;
     std::unique_ptr<MainWindow> m_window;
 

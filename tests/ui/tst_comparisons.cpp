@@ -134,7 +134,7 @@ private slots:
             const PlotContent content = row.make(source);
             QVERIFY2(!content.series.isEmpty(), row.id);
             QVERIFY2(!content.y_title.isEmpty() && !content.x_title.isEmpty(), row.id);
-            for (const PlotSeries& series : content.series) {
+            for (const PlotCurve& series : content.series) {
                 QCOMPARE(series.x.size(), series.y.size());
                 QVERIFY2(!series.x.isEmpty(), row.id);
             }
@@ -145,7 +145,7 @@ private slots:
         QCOMPARE(growth.series[1].y.last(), 100.0 * 512 + 4096);
         // Time 2.0 and 2.1 ms: the median of throughput lies between 476 and 500.
         const PlotContent speed = plots()[1].make(source);
-        QCOMPARE(speed.unit, PlotUnit::TokensPerSecond);
+        QCOMPARE(speed.unit, CurveUnit::TokensPerSecond);
         const double rate = speed.series[1].y.first();
         QVERIFY(rate > 476 && rate < 500);
         QVERIFY(speed.series[1].low.first() < speed.series[1].high.first());

@@ -26,7 +26,7 @@ class RealEngineTest : public QObject {
 
 private:
     std::unique_ptr<QTemporaryDir> m_folder;
-    std::unique_ptr<Settings> m_settings;
+    std::unique_ptr<WindowSettings> m_settings;
     std::unique_ptr<EngineHost> m_host;
     std::unique_ptr<MainWindow> m_window;
 
@@ -42,7 +42,7 @@ private slots:
 
     void init() {
         m_folder = std::make_unique<QTemporaryDir>();
-        m_settings = std::make_unique<Settings>(m_folder->filePath(QStringLiteral("s.ini")));
+        m_settings = std::make_unique<WindowSettings>(m_folder->filePath(QStringLiteral("s.ini")));
         // Greedy and short, so that the test asks for the same each time.
         m_settings->set("sampling/use_recommended", false);
         m_settings->set("sampling/temperature", 0.0);

@@ -239,20 +239,20 @@ private slots:
             QVERIFY(file.open(QIODevice::WriteOnly));
             file.write("[look]\ntheme=purple\ntext_percent=9000\n[sampling]\ntop_k=many\n");
         }
-        Settings settings(path);
+        WindowSettings settings(path);
         QCOMPARE(settings.text("look/theme"), QStringLiteral("system"));
         QCOMPARE(settings.integer("look/text_percent"), 200);
         QCOMPARE(settings.integer("sampling/top_k"), 40);
-        QSignalSpy changed(&settings, &Settings::changed);
+        QSignalSpy changed(&settings, &WindowSettings::changed);
         settings.set("sampling/top_k", 7);
         settings.set("sampling/top_k", 7);
         QCOMPARE(changed.size(), 1);
-        QCOMPARE(Settings(path).integer("look/text_percent"), 200);
+        QCOMPARE(WindowSettings(path).integer("look/text_percent"), 200);
     }
 
     void TheDialogEditsACopyAndAppliesItWhole() {
         QTemporaryDir folder;
-        Settings settings(folder.filePath(QStringLiteral("settings.ini")));
+        WindowSettings settings(folder.filePath(QStringLiteral("settings.ini")));
         SettingsDialog dialog(settings, QStringLiteral("/tmp/sessions.db"));
         auto* const threads = dialog.findChild<QSpinBox*>(QStringLiteral("engine/threads"));
         QVERIFY(threads);

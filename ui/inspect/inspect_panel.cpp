@@ -29,9 +29,9 @@ DType kv_dtype_of(const ModelSummary& summary) {
 }
 
 // Predicted state over context, at lengths dense enough for a smooth line.
-PlotSeries predicted(const QString& label, int style, const ModelSpec& spec,
-                     const StateOptions& options, std::int64_t most_tokens) {
-    PlotSeries series{label, style, {}, {}, {}, {}, false};
+PlotCurve predicted(const QString& label, int style, const ModelSpec& spec,
+                    const StateOptions& options, std::int64_t most_tokens) {
+    PlotCurve series{label, style, {}, {}, {}, {}, false};
     constexpr int kSteps = 64;
     for (int i = 0; i <= kSteps; ++i) {
         const std::int64_t tokens = most_tokens * i / kSteps;
@@ -182,7 +182,7 @@ void InspectPanel::draw_growth() {
     PlotContent content;
     content.x_title = tr("context, tokens");
     content.y_title = tr("state");
-    content.unit = PlotUnit::Bytes;
+    content.unit = CurveUnit::Bytes;
     content.series.append(
         predicted(tr("this model, predicted"), 0, m_summary.spec, m_options, most));
     const auto twin = full_attention_twin(m_summary.spec);
@@ -192,7 +192,7 @@ void InspectPanel::draw_growth() {
         content.series.back().reference = true;
     }
     if (!m_measured.empty()) {
-        PlotSeries measured{tr("measured"), 2, {}, {}, {}, {}, false};
+        PlotCurve measured{tr("measured"), 2, {}, {}, {}, {}, false};
         for (const auto& [context, bytes] : m_measured) {
             measured.x.append(static_cast<double>(context));
             measured.y.append(bytes);

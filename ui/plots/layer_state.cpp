@@ -29,7 +29,7 @@ PlotContent layer_state_plot(const PlotSource& source) {
     PlotContent content;
     content.x_title = QCoreApplication::translate("Plots", "context, tokens");
     content.y_title = QCoreApplication::translate("Plots", "one layer");
-    content.unit = PlotUnit::Bytes;
+    content.unit = CurveUnit::Bytes;
     for (std::size_t i = 0; i < source.arms.size(); ++i) {
         for (int k = 0; k <= static_cast<int>(kLastMixerKind); ++k) {
             const auto kind = static_cast<MixerKind>(k);
@@ -43,7 +43,7 @@ PlotContent layer_state_plot(const PlotSource& source) {
                     sum /= static_cast<double>(layers);
                 }
             }
-            PlotSeries series =
+            PlotCurve series =
                 median_series(QCoreApplication::translate("Plots", "%1: %2 (%3)")
                                   .arg(source.arms[i].label, QString::fromUtf8(to_string(kind)),
                                        QString(QChar::fromLatin1(letter(kind)))),
@@ -63,10 +63,10 @@ PlotContent state_by_layer_plot(const PlotSource& source) {
     content.shape = PlotShape::Bars;
     content.x_title = QCoreApplication::translate("Plots", "layer");
     content.y_title = QCoreApplication::translate("Plots", "state");
-    content.unit = PlotUnit::Bytes;
+    content.unit = CurveUnit::Bytes;
     std::size_t layers = 0;
     for (std::size_t i = 0; i < source.arms.size(); ++i) {
-        PlotSeries series{source.arms[i].label, static_cast<int>(i), {}, {}, {}, {}, false};
+        PlotCurve series{source.arms[i].label, static_cast<int>(i), {}, {}, {}, {}, false};
         std::vector<double> bytes(source.arms[i].layers.size(), 0.0);
         for (const LedgerEntry& entry : last_state(source.arms[i]).entries) {
             if (static_cast<std::size_t>(entry.layer) < bytes.size()) {

@@ -56,13 +56,13 @@ struct Scale {
     QString unit;
 };
 
-Scale scale_for(PlotUnit unit, double most) {
+Scale scale_for(CurveUnit unit, double most) {
     switch (unit) {
-    case PlotUnit::Milliseconds:
+    case CurveUnit::Milliseconds:
         return most >= 1000 ? Scale{1000.0, QObject::tr("s")} : Scale{1.0, QObject::tr("ms")};
-    case PlotUnit::TokensPerSecond:
+    case CurveUnit::TokensPerSecond:
         return {1.0, QObject::tr("tokens/s")};
-    case PlotUnit::Bytes:
+    case CurveUnit::Bytes:
         break;
     }
     for (const auto& [bytes, name] : {std::pair{1 << 30, "GiB"}, std::pair{1 << 20, "MiB"}}) {
@@ -75,7 +75,7 @@ Scale scale_for(PlotUnit unit, double most) {
 
 double most_of(const PlotContent& content) {
     double most = 0;
-    for (const PlotSeries& series : content.series) {
+    for (const PlotCurve& series : content.series) {
         for (const QVector<double>& values : {series.y, series.high}) {
             for (const double value : values) {
                 most = std::max(most, value);
@@ -266,7 +266,7 @@ void PlotView::draw_lines(double scale) {
     ticker->setTickStep(1.0);
     ticker->setScaleStrategy(QCPAxisTickerFixed::ssMultiples);
     m_plot->xAxis->setTicker(ticker);
-    for (const PlotSeries& series : m_content.series) {
+    for (const PlotCurve& series : m_content.series) {
         const QColor colour = arm_colour(series.style, palette());
         QVector<double> y = series.y;
         for (double& value : y) {
@@ -320,7 +320,7 @@ void PlotView::draw_bars(double scale) {
     const double width = 0.8 / std::max<double>(1.0, static_cast<double>(m_content.series.size()));
     group->setSpacingType(QCPBarsGroup::stPlotCoords);
     group->setSpacing(0);
-    for (const PlotSeries& series : m_content.series) {
+    for (const PlotCurve& series : m_content.series) {
         auto* bars = new QCPBars(m_plot->xAxis, m_plot->yAxis);
         const QColor colour = arm_colour(series.style, palette());
         QVector<double> y = series.y;
@@ -341,12 +341,12 @@ void PlotView::draw_bars(double scale) {
 
 void PlotView::fill_table(double scale) {
     std::set<double> places;
-    for (const PlotSeries& series : m_content.series) {
+    for (const PlotCurve& series : m_content.series) {
         places.insert(series.x.begin(), series.x.end());
     }
     m_table->clear();
     QStringList header{m_content.x_title};
-    for (const PlotSeries& series : m_content.series) {
+    for (const PlotCurve& series : m_content.series) {
         header << tr("%1, %2").arg(series.label, m_unit);
     }
     m_table->setHorizontalHeaderLabels(header);
@@ -355,7 +355,7 @@ void PlotView::fill_table(double scale) {
     for (const double x : places) {
         m_table->setItem(row, 0, new QStandardItem(QLocale().toString(x, 'f', 0)));
         for (int s = 0; s < m_content.series.size(); ++s) {
-            const PlotSeries& series = m_content.series[s];
+            const PlotCurve& series = m_content.series[s];
             const auto at = std::lower_bound(series.x.begin(), series.x.end(), x);
             if (at != series.x.end() && *at == x) {
                 const auto index = static_cast<int>(at - series.x.begin());
@@ -369,7 +369,7 @@ void PlotView::fill_table(double scale) {
 QString PlotView::readout(double x) const {
     QStringList parts;
     double place = x;
-    for (const PlotSeries& series : m_content.series) {
+    for (const PlotCurve& series : m_content.series) {
         if (series.x.isEmpty()) {
             continue;
         }
@@ -391,7 +391,7 @@ QString PlotView::readout(double x) const {
 void PlotView::move_cursor(double x) {
     double least = std::numeric_limits<double>::max();
     double most = 0;
-    for (const PlotSeries& series : m_content.series) {
+    for (const PlotCurve& series : m_content.series) {
         if (!series.x.isEmpty()) {
             least = std::min(least, series.x.first());
             most = std::max(most, series.x.last());

@@ -29,9 +29,9 @@ QString plot_title(const PlotRow& row) {
     return QCoreApplication::translate("Plots", row.title);
 }
 
-PlotSeries median_series(const QString& label, int style, const ValuesByContext& values,
-                         int points) {
-    PlotSeries series{label, style, {}, {}, {}, {}, false};
+PlotCurve median_series(const QString& label, int style, const ValuesByContext& values,
+                        int points) {
+    PlotCurve series{label, style, {}, {}, {}, {}, false};
     const std::size_t group =
         std::max<std::size_t>(1, (values.size() + static_cast<std::size_t>(points) - 1) /
                                      static_cast<std::size_t>(points));

@@ -11,11 +11,11 @@
 
 namespace hs {
 
-enum class PlotUnit { Bytes, Milliseconds, TokensPerSecond };
+enum class CurveUnit { Bytes, Milliseconds, TokensPerSecond };
 enum class PlotShape { Lines, Bars };
 
 // One line or one set of bars. low and high are the noise band; empty where there is none.
-struct PlotSeries {
+struct PlotCurve {
     QString label;
     int style = 0; // colour, dash and mark of an arm, the same in every plot
     QVector<double> x, y;
@@ -26,9 +26,9 @@ struct PlotSeries {
 struct PlotContent {
     PlotShape shape = PlotShape::Lines;
     QString x_title;
-    PlotUnit unit = PlotUnit::Bytes;
+    CurveUnit unit = CurveUnit::Bytes;
     QString y_title;
-    QVector<PlotSeries> series;
+    QVector<PlotCurve> series;
     QVector<QString> x_labels; // of bars: one per position
     QString method;            // one line: what was measured, how often
 };
@@ -44,8 +44,8 @@ QString plot_title(const PlotRow& row);
 
 // Shared by the plots: median per context with the band of least and most, at no more than about
 // `points` places (neighbouring contexts are put together beyond that).
-PlotSeries median_series(const QString& label, int style, const ValuesByContext& values,
-                         int points = 400);
+PlotCurve median_series(const QString& label, int style, const ValuesByContext& values,
+                        int points = 400);
 QString method_line(const PlotSource& source);
 
 } // namespace hs

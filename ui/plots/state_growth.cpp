@@ -10,7 +10,7 @@ PlotContent state_growth_plot(const PlotSource& source) {
     PlotContent content;
     content.x_title = QCoreApplication::translate("Plots", "context, tokens");
     content.y_title = QCoreApplication::translate("Plots", "state");
-    content.unit = PlotUnit::Bytes;
+    content.unit = CurveUnit::Bytes;
     for (std::size_t i = 0; i < source.arms.size(); ++i) {
         content.series.append(
             median_series(source.arms[i].label, static_cast<int>(i),

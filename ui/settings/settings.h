@@ -30,13 +30,13 @@ struct SettingRow {
 std::span<const SettingRow> setting_rows();
 const SettingRow& setting_row(const char* key);
 
-class Settings : public QObject {
+class WindowSettings : public QObject {
     Q_OBJECT
 
 public:
     // file: created when something is first changed. Empty: nothing is kept.
-    explicit Settings(const QString& file, QObject* parent = nullptr);
-    ~Settings() override;
+    explicit WindowSettings(const QString& file, QObject* parent = nullptr);
+    ~WindowSettings() override;
 
     // Within its range whatever the file says; the default where it says nothing.
     QVariant value(const char* key) const;

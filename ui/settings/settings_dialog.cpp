@@ -24,7 +24,7 @@ namespace hs {
 namespace {
 
 QString words(const char* text) {
-    return QCoreApplication::translate("hs::Settings", text);
+    return QCoreApplication::translate("hs::WindowSettings", text);
 }
 
 QString plain(const char* label) {
@@ -33,7 +33,8 @@ QString plain(const char* label) {
 
 } // namespace
 
-SettingsDialog::SettingsDialog(Settings& settings, const QString& session_file, QWidget* parent)
+SettingsDialog::SettingsDialog(WindowSettings& settings, const QString& session_file,
+                               QWidget* parent)
     : QDialog(parent)
     , m_settings(&settings) {
     setWindowTitle(tr("Settings"));

@@ -9,13 +9,14 @@
 
 namespace hs {
 
-class Settings;
+class WindowSettings;
 
 class SettingsDialog : public QDialog {
     Q_OBJECT
 
 public:
-    SettingsDialog(Settings& settings, const QString& session_file, QWidget* parent = nullptr);
+    SettingsDialog(WindowSettings& settings, const QString& session_file,
+                   QWidget* parent = nullptr);
 
     void accept() override;
 
@@ -28,7 +29,7 @@ private:
     QWidget* make_field(const char* key);
     void show_defaults();
 
-    Settings* m_settings;
+    WindowSettings* m_settings;
     std::vector<Field> m_fields;
 };
 

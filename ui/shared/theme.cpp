@@ -1,5 +1,7 @@
 #include "ui/shared/theme.h"
 
+#include "ui/shared/icon_file.h"
+
 #include <QApplication>
 #include <QFile>
 #include <QFontDatabase>
@@ -9,7 +11,6 @@
 #include <QPainterPath>
 #include <QStyle>
 #include <QStyleFactory>
-#include <QSvgRenderer>
 #include <QWidget>
 
 #include <cmath>
@@ -94,12 +95,12 @@ QPalette palette_of(const Colours& c) {
     return p;
 }
 
-// Draws a resource SVG, written in currentColor, in the program's own text colour at the moment
-// of painting: a change of theme needs no new icons.
+// Draws an icon of the resources, written in currentColor, in the program's own text colour at the
+// moment of painting: a change of theme needs no new icons.
 class ThemedIconEngine final : public QIconEngine {
 public:
-    explicit ThemedIconEngine(QByteArray svg)
-        : m_svg(std::move(svg)) {}
+    explicit ThemedIconEngine(QByteArray file)
+        : m_file(std::move(file)) {}
 
     void paint(QPainter* painter, const QRect& rect, QIcon::Mode mode,
                QIcon::State state) override {
@@ -110,10 +111,7 @@ public:
         } else if (mode == QIcon::Selected) {
             ink = c.text;
         }
-        QByteArray coloured = m_svg;
-        coloured.replace("currentColor", ink.name().toLatin1());
-        QSvgRenderer renderer(coloured);
-        renderer.render(painter, rect);
+        draw_icon_file(*painter, rect, m_file, ink);
     }
 
     QPixmap pixmap(const QSize& size, QIcon::Mode mode, QIcon::State state) override {
@@ -124,10 +122,10 @@ public:
         return picture;
     }
 
-    QIconEngine* clone() const override { return new ThemedIconEngine(m_svg); }
+    QIconEngine* clone() const override { return new ThemedIconEngine(m_file); }
 
 private:
-    QByteArray m_svg;
+    QByteArray m_file;
 };
 
 QString css(const QColor& colour) {

@@ -1,0 +1,23 @@
+# CMake toolchain: 64-bit Windows by Debian's MinGW-w64 GCC 12. POSIX threads, because its other
+# variant has no std::thread. HS_WINDOWS_PREFIX in the environment is where build_libraries.sh put
+# the libraries.
+set(CMAKE_SYSTEM_NAME Windows)
+set(CMAKE_SYSTEM_PROCESSOR x86_64)
+set(CMAKE_C_COMPILER x86_64-w64-mingw32-gcc-posix)
+set(CMAKE_CXX_COMPILER x86_64-w64-mingw32-g++-posix)
+set(CMAKE_RC_COMPILER x86_64-w64-mingw32-windres)
+set(CMAKE_AR x86_64-w64-mingw32-gcc-ar-posix)
+set(CMAKE_RANLIB x86_64-w64-mingw32-gcc-ranlib-posix)
+set(CMAKE_FIND_ROOT_PATH /usr/x86_64-w64-mingw32)
+if(DEFINED ENV{HS_WINDOWS_PREFIX})
+  list(PREPEND CMAKE_FIND_ROOT_PATH $ENV{HS_WINDOWS_PREFIX})
+  list(PREPEND CMAKE_PREFIX_PATH $ENV{HS_WINDOWS_PREFIX})
+endif()
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+find_program(HS_WINE wine)
+if(HS_WINE)
+  set(CMAKE_CROSSCOMPILING_EMULATOR ${HS_WINE})
+endif()
