@@ -19,6 +19,10 @@ using Inputs = std::span<const float>;
 // x (rows, width), weight (width): x / rms(x) * weight.
 Values rms_norm(Inputs x, Inputs weight, double eps);
 Values swiglu(Inputs gate, Inputs up);
+// One value of any gated unit.
+double glu(const GluSpec& spec, double gate, double up);
+// x (rows, width), weight and bias (width).
+Values layer_norm(Inputs x, Inputs weight, Inputs bias, double eps);
 // x (T, heads, head_dim), token t at position first + t. The angle is the f32 product of position
 // and frequency, as in the models' training code; all else is f64.
 Values rope(Inputs x, std::int64_t heads, std::int64_t head_dim, const RopeTable& table,
@@ -86,6 +90,16 @@ struct KdaOut {
 // Token by token; conv_state and state are read and written.
 KdaOut kda(const Kda& op, Values& conv_state, Values& state);
 
+// q, k, v (tokens, heads, head_dim), gate (tokens, heads * head_dim).
+struct Lightning {
+    LightningSpec spec;
+    std::int64_t tokens = 0;
+    double norm_eps = 1e-6;
+    Inputs q, k, v, gate, decay_rates, norm_weight;
+};
+// Token by token; state is read and written.
+Values lightning(const Lightning& op, Values& state);
+
 Values situ(const GluSpec& spec, Inputs gate, Inputs up);
 // streams (T, width) each, query (width).
 Values mix_streams(std::span<const Inputs> streams, Inputs query, double eps);
@@ -95,7 +109,11 @@ struct MoeOut {
     Values out;
     std::vector<std::int32_t> chosen;
 };
+// (experts, inter) twice and (experts, hidden); or empty.
+struct MoeBiases {
+    Inputs gate, up, down;
+};
 MoeOut moe(const MoeSpec& spec, Inputs x, Inputs scores, Inputs choice_bias, Inputs gate, Inputs up,
-           Inputs down, std::int64_t tokens, std::int64_t hidden);
+           Inputs down, std::int64_t tokens, std::int64_t hidden, const MoeBiases& biases = {});
 
 } // namespace hs::reference

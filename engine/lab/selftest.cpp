@@ -44,9 +44,12 @@ public:
 
     Result<std::vector<SelftestRow>> run() {
         using Part = Result<void> (Suite::*)();
-        for (Part part : {&Suite::embedding, &Suite::norms, &Suite::elementwise, &Suite::rotation,
-                          &Suite::products, &Suite::attention_over_caches, &Suite::gated_delta,
-                          &Suite::kda, &Suite::residual_streams, &Suite::mixture}) {
+        for (Part part :
+             {&Suite::embedding, &Suite::norms, &Suite::elementwise, &Suite::gates_and_scalings,
+              &Suite::rotation, &Suite::products, &Suite::products_by_head,
+              &Suite::attention_over_caches, &Suite::attention_over_latents, &Suite::choices,
+              &Suite::gated_delta, &Suite::kda, &Suite::lightning, &Suite::residual_streams,
+              &Suite::mixture}) {
             if (m_stop.stop_requested()) {
                 break;
             }
@@ -338,6 +341,95 @@ private:
         return {};
     }
 
+    Result<void> gates_and_scalings() {
+        for (auto [tokens, cols] : {std::pair{1, 3072}, {5, 77}, {70, 513}}) {
+            const std::string shape = extents({tokens, cols});
+            Floats x = normal(tokens * cols, 6.0); // past the limits of a clamped gate
+            x[0] = -120.0f;
+            x[1] = 120.0f;
+            const Floats y = normal(tokens * cols, 6.0);
+            // Rows of the inputs lie apart, as columns of a wider product.
+            const View<const float, 2> xs = TRY(apart(x, tokens, cols));
+            const View<const float, 2> ys = TRY(apart(y, tokens, cols));
+            Values want(x.size());
+            const auto each = [&](auto&& value) {
+                for (std::size_t i = 0; i < want.size(); ++i) {
+                    want[i] = value(double{x[i]}, double{y[i]});
+                }
+            };
+            GluSpec gelu;
+            gelu.kind = GluSpec::Kind::GeluTanh;
+            GluSpec clamped;
+            clamped.kind = GluSpec::Kind::Clamped;
+            GluSpec tight = clamped;
+            tight.alpha = 0.9;
+            tight.limit = 2.5;
+            for (const auto& [name, spec] :
+                 {std::pair{"glu gelu", gelu}, {"glu clamped", clamped}, {"glu clamped", tight}}) {
+                auto out = TRY(poisoned(tokens, cols));
+                m_backend.glu(spec, xs, ys, out);
+                each([&spec = spec](double g, double u) { return reference::glu(spec, g, u); });
+                TRY(compare(name, shape, out, want, kPointwise));
+                View<float, 2> self{TRY(put(x)), {tokens, cols}};
+                m_backend.glu(spec, self, ys, self);
+                TRY(compare(std::string(name) + " in place", shape, self, want, kPointwise));
+            }
+
+            View<float, 2> capped = TRY(apart(x, tokens, cols));
+            m_backend.softcap(capped, 5.0f);
+            each([](double v, double) { return 5.0 * std::tanh(v / 5.0); });
+            TRY(compare("softcap", shape, capped, want, kPointwise));
+
+            View<float, 2> scaled = TRY(apart(x, tokens, cols));
+            m_backend.scale(scaled, 0.707f);
+            each([](double v, double) { return v * 0.707f; });
+            TRY(compare("scale", shape, scaled, want, kPointwise));
+
+            for (const auto& [a, b] : {std::pair{3.5f, 0.25f}, {1.0f, -2.0f}, {0.0f, 1.0f}}) {
+                View<float, 2> blended = TRY(apart(x, tokens, cols));
+                m_backend.blend(blended, a, ys, b);
+                each([a = a, b = b](double v, double w) { return a * v + b * w; });
+                TRY(compare("blend", shape, blended, want, kPointwise));
+            }
+
+            const Floats weight = normal(cols);
+            const Floats bias = normal(cols);
+            const std::span<const float> weight_d(TRY(put(weight)), weight.size());
+            const std::span<const float> bias_d(TRY(put(bias)), bias.size());
+            Floats shifted = x; // a mean that is not small beside the spread
+            for (float& v : shifted) {
+                v += 20.0f;
+            }
+            auto normed = TRY(poisoned(tokens, cols));
+            m_backend.layer_norm(TRY(apart(shifted, tokens, cols)), weight_d, bias_d, 1e-6f,
+                                 normed);
+            want = reference::layer_norm(shifted, weight, bias, 1e-6);
+            TRY(compare("layer_norm", shape, normed, want, kPointwise));
+            View<float, 2> self{TRY(put(shifted)), {tokens, cols}};
+            m_backend.layer_norm(self, weight_d, bias_d, 1e-6f, self);
+            TRY(compare("layer_norm in place", shape, self, want, kPointwise));
+
+            const std::int64_t heads = cols % 7 == 0 ? 7 : 3;
+            auto copied = TRY(poisoned(tokens, cols));
+            const std::int64_t width = cols / heads;
+            m_backend.copy_columns(
+                {xs.data, {tokens, heads, width}, {xs.stride[0], width, 1}},
+                {copied.data, {tokens, heads, width}, {copied.stride[0], width, 1}});
+            each([](double v, double) { return v; });
+            TRY(compare("copy_columns", shape, copied, want, 0.0));
+        }
+        return {};
+    }
+    // Values with gaps of poison between their rows.
+    Result<View<float, 2>> apart(const Floats& values, std::int64_t rows, std::int64_t cols) {
+        constexpr std::int64_t kGap = 5;
+        Floats wide(at(rows * (cols + kGap)), kPoison);
+        for (std::int64_t r = 0; r < rows; ++r) {
+            std::copy_n(values.begin() + r * cols, cols, wide.begin() + r * (cols + kGap));
+        }
+        return View<float, 2>{TRY(put(wide)), {rows, cols}, {cols + kGap, 1}};
+    }
+
     Result<void> rotation() {
         for (RopeLayout layout : {RopeLayout::HalfSplit, RopeLayout::Interleaved}) {
             for (auto [tokens, heads, head_dim, dims, first] :
@@ -366,28 +458,38 @@ private:
         const std::int64_t tokens = got.extent[0];
         const std::int64_t rows = m.weight.rows;
         const std::int64_t cols = m.weight.cols;
-        const Values want = reference::matmul(x, m.plain, bias, tokens, rows, cols);
+        bool kept = true;
+        const Floats values = TRY(get(got, &kept));
+        record(op, extents({tokens, rows, cols}),
+               product_error(x, m.plain, info(m.weight.dtype).quantised, bias, values, cols), 1.0,
+               kept);
+        return {};
+    }
+
+    // x (T, cols) times w (N, cols) against values (T, N).
+    static double product_error(const Floats& x, const Floats& w, bool quantised, Inputs bias,
+                                Inputs values, std::int64_t cols) {
+        const auto tokens = static_cast<std::int64_t>(x.size()) / cols;
+        const auto rows = static_cast<std::int64_t>(w.size()) / cols;
+        const Values want = reference::matmul(x, w, bias, tokens, rows, cols);
         Floats abs_x = x;
-        Floats abs_w = m.plain;
+        Floats abs_w = w;
         for (float& v : abs_x) {
             v = std::fabs(v);
         }
         for (float& v : abs_w) {
             v = std::fabs(v);
         }
-        Values allowed = reference::matmul(abs_x, abs_w, {}, tokens, rows, cols);
-        const Values rounding = reference::rounding_bound(x, m.plain, tokens, rows, cols);
-        bool kept = true;
-        const Floats values = TRY(get(got, &kept));
+        const Values allowed = reference::matmul(abs_x, abs_w, {}, tokens, rows, cols);
+        const Values rounding = reference::rounding_bound(x, w, tokens, rows, cols);
         double worst = 0;
         for (std::size_t i = 0; i < want.size(); ++i) {
             const double bound = kProduct * (allowed[i] + std::fabs(want[i])) +
-                                 (info(m.weight.dtype).quantised ? rounding[i] : 0.0) + 1e-30;
+                                 (quantised ? rounding[i] : 0.0) + 1e-30;
             const double error = std::fabs(values[i] - want[i]) / bound;
             worst = std::isnan(error) ? INFINITY : std::max(worst, error);
         }
-        record(op, extents({tokens, rows, cols}), worst, 1.0, kept);
-        return {};
+        return worst;
     }
 
     Result<void> products() {
@@ -421,6 +523,17 @@ private:
                 TRY(compare_product(scale_rows == 1 ? "matmul F8_E4M3, scales per row"
                                                     : "matmul F8_E4M3, scales 128 x 128",
                                     x, m, {}, out));
+            }
+        }
+        // Columns of a wider input, as heads and halves of a projection lie.
+        for (const DType dtype : {DType::F32, DType::BF16, DType::F8E4M3, DType::Q8_0}) {
+            for (const std::int64_t tokens : {1, 3, 19}) {
+                const Matrix m = TRY(matrix(dtype, 45, 96));
+                const Floats x = normal(tokens * 96);
+                auto out = TRY(poisoned(tokens, 45));
+                m_backend.matmul(TRY(apart(x, tokens, 96)), m.weight, out);
+                TRY(compare_product(std::string("matmul of columns ") + to_string(dtype), x, m, {},
+                                    out));
             }
         }
         // One input, several formats and heights.
@@ -509,6 +622,220 @@ private:
             }
         }
         return {};
+    }
+
+    // A matrix for every head.
+    Result<void> products_by_head() {
+        for (DType dtype : kWeightTypes) {
+            const std::int64_t block = info(dtype).block_elems;
+            for (auto [tokens, heads, rows, blocks_across] :
+                 {std::tuple{1, 5, 19, 1}, {1, 2, 70, 3}, {3, 3, 16, 2}, {20, 4, 33, 1}}) {
+                const std::int64_t cols = block == 1 ? 41 * blocks_across : block * blocks_across;
+                const Matrix m = TRY(matrix(dtype, heads * rows, cols));
+                TRY(compare_heads(std::string("matmul_heads ") + to_string(dtype), m, tokens,
+                                  heads));
+            }
+        }
+        const Matrix scaled = TRY(matrix(DType::F8E4M3, 4 * 21, 70, 1, 32));
+        return compare_heads("matmul_heads F8_E4M3, scales per row", scaled, 6, 4);
+    }
+    Result<void> compare_heads(const std::string& op, const Matrix& m, std::int64_t tokens,
+                               std::int64_t heads) {
+        const std::int64_t cols = m.weight.cols;
+        const std::int64_t rows = m.weight.rows / heads;
+        // Heads of the input lie apart, as in wider rows.
+        const std::int64_t width = cols + 7;
+        const Floats x = normal(tokens * heads * width);
+        auto out = TRY(poisoned(tokens, heads * rows));
+        m_backend.matmul_heads({TRY(put(x)), {tokens, heads, cols}, {heads * width, width, 1}},
+                               m.weight,
+                               {out.data, {tokens, heads, rows}, {out.stride[0], rows, 1}});
+        bool kept = true;
+        const Floats values = TRY(get(out, &kept));
+        double worst = 0;
+        for (std::int64_t h = 0; h < heads; ++h) {
+            Floats in;
+            Floats got;
+            for (std::int64_t t = 0; t < tokens; ++t) {
+                const auto from = x.begin() + (t * heads + h) * width;
+                in.insert(in.end(), from, from + cols);
+                const auto to = values.begin() + (t * heads + h) * rows;
+                got.insert(got.end(), to, to + rows);
+            }
+            const auto first = m.plain.begin() + h * rows * cols;
+            worst = std::max(worst, product_error(in, Floats(first, first + rows * cols),
+                                                  info(m.weight.dtype).quantised, {}, got, cols));
+        }
+        record(op, extents({tokens, heads, rows, cols}), worst, 1.0, kept);
+        return {};
+    }
+
+    // One row per position is key and value of all heads; all positions, or some.
+    Result<void> attention_over_latents() {
+        struct Case {
+            std::int64_t tokens, length, heads, latent, rope, most;
+        };
+        const Case cases[] = {
+            {1, 300, 16, 512, 64, 0},  {1, 70, 128, 32, 8, 0},   {40, 90, 5, 24, 8, 0},
+            {1, 50, 3, 20, 4, 0},      {3, 65, 43, 16, 6, 0},    {17, 200, 16, 40, 16, 0},
+            {1, 300, 16, 512, 64, 40}, {1, 900, 70, 32, 8, 513}, {9, 90, 5, 24, 8, 1},
+            {40, 300, 12, 33, 7, 64},  {2, 150, 128, 64, 2, 90},
+        };
+        for (DType dtype : {DType::F32, DType::F16, DType::BF16}) {
+            for (const Case& c : cases) {
+                const std::int64_t width = c.latent + c.rope;
+                const Floats q = normal(c.tokens * c.heads * width);
+                const Floats k = normal(c.length * width);
+                std::byte* cache = TRY(raw(std::vector<std::byte>(
+                    at(c.length * row_bytes(dtype, width)), std::byte{0xFF})));
+                m_backend.append_kv({TRY(put(k)), {c.length, 1, width}}, dtype, cache, 0, 0);
+                const Floats keys = rounded(k, dtype);
+                Floats values;
+                for (std::int64_t p = 0; p < c.length; ++p) {
+                    const auto row = keys.begin() + p * width;
+                    values.insert(values.end(), row, row + c.latent);
+                }
+                auto out = TRY(poisoned(c.tokens, c.heads * c.latent));
+                AttentionOp op;
+                op.q = {TRY(put(q)), {c.tokens, c.heads, width}};
+                op.cache_dtype = dtype;
+                op.keys = cache;
+                op.values = cache;
+                op.length = c.length;
+                op.kv_heads = 1;
+                op.head_dim = width;
+                op.value_head_dim = c.latent;
+                op.scale = 1.0f / std::sqrt(static_cast<float>(width));
+                op.out = {out.data, {c.tokens, c.heads, c.latent}, {out.stride[0], c.latent, 1}};
+                const reference::Attention shape{c.tokens, c.length, c.heads,  1,
+                                                 width,    c.latent, op.scale, 0};
+                std::string name = std::string("latent attention ") + to_string(dtype);
+                Values want;
+                if (c.most > 0) {
+                    const std::vector<std::int32_t> chosen =
+                        random_choice(c.tokens, c.length, c.most);
+                    op.chosen = reinterpret_cast<const std::int32_t*>(
+                        TRY(raw(std::as_bytes(std::span(chosen)))));
+                    op.chosen_most = c.most;
+                    name += ", chosen positions";
+                    want = reference::sparse_attention(shape, q, keys, values, chosen, c.most);
+                } else {
+                    want = reference::attention(shape, q, keys, values, {});
+                }
+                m_backend.attention(op);
+                TRY(compare(name, extents({c.tokens, c.length, c.heads, c.latent, c.rope}), out,
+                            want, kSoftmax));
+            }
+        }
+        return {};
+    }
+    // For each token 1 to `most` positions of those it sees, ascending, then -1.
+    std::vector<std::int32_t> random_choice(std::int64_t tokens, std::int64_t length,
+                                            std::int64_t most) {
+        std::vector<std::int32_t> chosen;
+        for (std::int64_t t = 0; t < tokens; ++t) {
+            const std::int64_t seen = length - tokens + t + 1;
+            const auto limit = static_cast<std::uint64_t>(std::min(most, seen));
+            const auto wanted =
+                static_cast<std::int64_t>(t % 3 == 2 ? 1 + m_random() % limit : limit);
+            std::int64_t left = wanted;
+            for (std::int64_t p = 0; p < seen; ++p) {
+                const auto rest = static_cast<std::uint64_t>(seen - p);
+                if (m_random() % rest < static_cast<std::uint64_t>(left)) {
+                    chosen.push_back(static_cast<std::int32_t>(p));
+                    --left;
+                }
+            }
+            chosen.insert(chosen.end(), at(most - wanted), -1);
+        }
+        return chosen;
+    }
+
+    // Which positions sparse attention reads.
+    Result<void> choices() {
+        struct Case {
+            std::int64_t tokens, length, heads, head_dim, most;
+        };
+        const Case cases[] = {
+            {1, 300, 64, 128, 128}, {70, 70, 3, 24, 20}, {5, 2100, 4, 10, 512}, {1, 1, 1, 8, 4},
+            {33, 97, 1, 16, 1},     {2, 130, 7, 33, 64}, {1, 65, 2, 20, 64},
+        };
+        for (DType dtype : {DType::F32, DType::F16, DType::BF16}) {
+            for (const Case& c : cases) {
+                for (const bool exact : {false, true}) {
+                    Floats q = normal(c.tokens * c.heads * c.head_dim);
+                    Floats weights = normal(c.tokens * c.heads);
+                    Floats keys = normal(c.length * c.head_dim);
+                    if (exact) {
+                        // Small integers: no sum is rounded, and many scores are equal.
+                        for (Floats* values : {&q, &weights, &keys}) {
+                            for (float& v : *values) {
+                                v = std::trunc(v);
+                            }
+                        }
+                    }
+                    std::byte* cache = TRY(raw(std::vector<std::byte>(
+                        at(c.length * row_bytes(dtype, c.head_dim)), std::byte{0xFF})));
+                    m_backend.append_kv({TRY(put(keys)), {c.length, 1, c.head_dim}}, dtype, cache,
+                                        0, 0);
+                    std::vector<std::int32_t> got(at(c.tokens * c.most), 0x7FFFFFFF);
+                    std::byte* chosen = TRY(raw(std::as_bytes(std::span(got))));
+                    ChooseKeysOp op;
+                    op.q = {TRY(put(q)), {c.tokens, c.heads, c.head_dim}};
+                    op.weights = {TRY(put(weights)), {c.tokens, c.heads}};
+                    op.cache_dtype = dtype;
+                    op.keys = cache;
+                    op.length = c.length;
+                    op.most = c.most;
+                    op.chosen = reinterpret_cast<std::int32_t*>(chosen);
+                    m_backend.choose_keys(op);
+                    TRY(m_backend.finish());
+                    m_backend.copy_out(std::as_writable_bytes(std::span(got)), chosen);
+                    const auto want =
+                        reference::choose_keys({c.tokens, c.length, c.heads, c.head_dim, c.most}, q,
+                                               weights, rounded(keys, dtype));
+                    record(std::string("choose_keys ") + to_string(dtype) +
+                               (exact ? ", equal scores" : ""),
+                           extents({c.tokens, c.length, c.heads, c.head_dim, c.most}),
+                           exact ? (got == want.positions ? 0.0 : 1.0)
+                                 : worst_choice(got, want, c.tokens, c.most),
+                           exact ? 0.0 : kPointwise);
+                }
+            }
+        }
+        return {};
+    }
+    // How far below the score of what it should have been a chosen position lies, relative to the
+    // largest score; infinite for a list that is not ascending or has the wrong length.
+    static double worst_choice(std::span<const std::int32_t> got, const reference::Chosen& want,
+                               std::int64_t tokens, std::int64_t most) {
+        const auto length = static_cast<std::int64_t>(want.scores.size()) / tokens;
+        double worst = 0;
+        for (std::int64_t t = 0; t < tokens; ++t) {
+            const auto score = [&](std::int64_t position) {
+                return want.scores[at(t * length + position)];
+            };
+            double largest = 1e-30;
+            for (std::int64_t p = 0; p < length - tokens + t + 1; ++p) {
+                largest = std::max(largest, std::fabs(score(p)));
+            }
+            double least_wanted = INFINITY;
+            double least_got = INFINITY;
+            for (std::int64_t i = 0; i < most; ++i) {
+                const std::int32_t p = got[at(t * most + i)];
+                const std::int32_t w = want.positions[at(t * most + i)];
+                const bool ascending = i == 0 || p == -1 || p > got[at(t * most + i - 1)];
+                if ((p < 0) != (w < 0) || p < -1 || p >= length || !ascending) {
+                    return INFINITY;
+                }
+                if (p >= 0) {
+                    least_got = std::min(least_got, score(p));
+                    least_wanted = std::min(least_wanted, score(w));
+                }
+            }
+            worst = std::max(worst, (least_wanted - least_got) / largest);
+        }
+        return worst;
     }
 
     // To nearest, ties to even, by going through the integers the format can hold.
@@ -609,6 +936,91 @@ private:
                         kPointwise));
             TRY(compare("gated_delta beta", shape, rows(beta, want.beta.size()), want.beta,
                         kPointwise));
+        }
+        return {};
+    }
+
+    Result<void> lightning() {
+        struct Case {
+            std::int64_t heads, head_dim, groups;
+            bool silu, per_head;
+            double layer_factor; // of rates; 1e-5: hardly anything fades; 1: the first head nearly
+                                 // all of it
+            std::vector<std::int64_t> pieces;
+        };
+        const Case cases[] = {
+            {4, 128, 1, true, true, 1.0, {200}},
+            {4, 128, 4, false, false, 0.3, {1, 1, 64, 1, 65}},
+            {3, 20, 6, false, true, 1.0, {2, 63, 1, 7}},
+            {5, 10, 1, true, false, 1e-5, {70, 1}},
+            {1, 7, 7, true, true, 0.5, {1, 3, 90}},
+            {2, 48, 2, false, false, 1.0, {6, 5, 66}},
+        };
+        for (const Case& c : cases) {
+            LightningSpec spec;
+            spec.heads = c.heads;
+            spec.head_dim = c.head_dim;
+            spec.silu = c.silu;
+            spec.scale = c.silu ? 1.0 : 1.0 / std::sqrt(static_cast<double>(c.head_dim));
+            spec.norm_groups = c.groups;
+            std::int64_t tokens = 0;
+            for (std::int64_t n : c.pieces) {
+                tokens += n;
+            }
+            const std::int64_t width = c.heads * c.head_dim;
+            const Floats qkv = normal(tokens * 3 * width);
+            const Floats gate = normal(tokens * width, 2.0);
+            const Floats norm_weight = normal(width);
+            Floats rates;
+            for (std::int64_t h = 1; h <= c.heads; ++h) {
+                const double slope =
+                    std::exp2(-8.0 * static_cast<double>(h) / static_cast<double>(c.heads));
+                rates.push_back(static_cast<float>(slope * c.layer_factor));
+            }
+            const Floats state = normal(width * c.head_dim);
+            // q, k and v as the mixer finds them in one projection.
+            const std::int64_t part = c.per_head ? c.head_dim : width;
+            const std::int64_t head = c.per_head ? 3 * c.head_dim : c.head_dim;
+            std::array<Floats, 3> apart;
+            for (std::int64_t t = 0; t < tokens; ++t) {
+                for (std::int64_t i = 0; i < 3 * width; ++i) {
+                    const std::int64_t of = i / width;
+                    const std::int64_t h = i % width / c.head_dim;
+                    const std::int64_t d = i % c.head_dim;
+                    apart[at(of)].push_back(qkv[at(t * 3 * width + of * part + h * head + d)]);
+                }
+            }
+            auto out = TRY(poisoned(tokens, width));
+            const float* qkv_d = TRY(put(qkv));
+            const float* gate_d = TRY(put(gate));
+            LightningOp op;
+            op.spec = spec;
+            op.decay_rates = TRY(put(rates));
+            op.norm_weight = TRY(put(norm_weight));
+            op.state = TRY(put(state));
+            std::int64_t first = 0;
+            for (std::int64_t n : c.pieces) {
+                View<const float, 3>* const views[] = {&op.q, &op.k, &op.v};
+                for (std::int64_t of = 0; of < 3; ++of) {
+                    *views[of] =
+                        View<const float, 3>(qkv_d + first * 3 * width + of * part,
+                                             {n, c.heads, c.head_dim}, {3 * width, head, 1});
+                }
+                op.gate = {gate_d + first * width, {n, width}};
+                op.out = out.slice(first, n);
+                m_backend.lightning(op);
+                first += n;
+            }
+            Values state_want(state.begin(), state.end());
+            const Values want = reference::lightning({spec, tokens, double{op.norm_eps}, apart[0],
+                                                      apart[1], apart[2], gate, rates, norm_weight},
+                                                     state_want);
+            const std::string shape =
+                extents({tokens, c.heads, c.head_dim}) + (c.silu ? " silu" : "") + " in " +
+                std::to_string(c.pieces.size()) + (c.pieces.size() == 1 ? " piece" : " pieces");
+            TRY(compare("lightning", shape, out, want, kRecurrent));
+            TRY(compare("lightning state", shape, rows(op.state, state.size()), state_want,
+                        kRecurrent));
         }
         return {};
     }
@@ -743,15 +1155,36 @@ private:
     }
 
     Result<void> mixture() {
-        for (auto [tokens, score, normalise, bias] :
-             {std::tuple{1, MoeSpec::Score::Softmax, true, false},
-              {23, MoeSpec::Score::Softmax, false, false},
-              {9, MoeSpec::Score::Sigmoid, true, true}}) {
+        using Score = MoeSpec::Score;
+        struct Case {
+            std::int64_t tokens;
+            Score score;
+            bool normalise, bias;
+            std::int64_t groups, kept, best;
+            bool expert_bias;
+            GluSpec::Kind glu;
+        };
+        const Case cases[] = {
+            {1, Score::Softmax, true, false, 1, 1, 2, false, GluSpec::Kind::Silu},
+            {23, Score::Softmax, false, false, 1, 1, 2, false, GluSpec::Kind::Silu},
+            {9, Score::Sigmoid, true, true, 1, 1, 2, false, GluSpec::Kind::Silu},
+            {17, Score::Sigmoid, true, true, 4, 2, 2, false, GluSpec::Kind::Silu},
+            {11, Score::Softmax, false, false, 2, 1, 1, false, GluSpec::Kind::GeluTanh},
+            {13, Score::SoftmaxOfChosen, false, false, 1, 1, 2, true, GluSpec::Kind::Clamped},
+            {1, Score::SoftmaxOfChosen, false, false, 1, 1, 2, true, GluSpec::Kind::Clamped},
+        };
+        for (const auto& [tokens, score, normalise, bias, groups, kept, best, expert_bias, glu] :
+             cases) {
             const std::int64_t hidden = 72;
             MoeSpec spec;
-            spec.experts = 7;
+            spec.experts = groups > 1 ? 8 : 7;
             spec.top_k = 3;
             spec.intermediate = 40;
+            spec.groups = groups;
+            spec.groups_kept = kept;
+            spec.group_best = best;
+            spec.expert_bias = expert_bias;
+            spec.glu.kind = glu;
             spec.score = score;
             spec.normalise_top_k = normalise;
             spec.weight_scale = 2.5;
@@ -787,9 +1220,24 @@ private:
             op.down = downs;
             op.out = out;
             op.chosen_out = reinterpret_cast<std::int32_t*>(chosen);
+            const std::int64_t bias_rows = expert_bias ? spec.experts : 0;
+            const std::array<Floats, 3> biases{normal(bias_rows * spec.intermediate),
+                                               normal(bias_rows * spec.intermediate),
+                                               normal(bias_rows * hidden)};
+            std::array<std::vector<const float*>, 3> bias_of;
+            for (std::size_t part = 0; part < 3 && expert_bias; ++part) {
+                const float* const data = TRY(put(biases[part]));
+                const std::int64_t width = part < 2 ? spec.intermediate : hidden;
+                for (std::int64_t e = 0; e < spec.experts; ++e) {
+                    bias_of[part].push_back(data + e * width);
+                }
+            }
+            op.gate_bias = bias_of[0];
+            op.up_bias = bias_of[1];
+            op.down_bias = bias_of[2];
             m_backend.moe(op);
-            const auto want =
-                reference::moe(spec, x, scores, choice, gate, up, down, tokens, hidden);
+            const auto want = reference::moe(spec, x, scores, choice, gate, up, down, tokens,
+                                             hidden, {biases[0], biases[1], biases[2]});
             const std::string shape = extents({tokens, spec.experts, spec.top_k, hidden});
             TRY(compare("moe", shape, out, want.out, kSoftmax));
             std::vector<std::int32_t> got(want.chosen.size());

@@ -131,7 +131,7 @@ public:
         , m_request(request)
         , m_sink(sink)
         , m_stop(std::move(stop))
-        , m_sampler(request.sampling)
+        , m_sampler(request.sampling, loaded.model->spec().never_sampled)
         , m_logits(static_cast<std::size_t>(loaded.model->spec().vocab)) {}
 
     GenerateResult run() {

@@ -40,6 +40,7 @@ struct Sampler::Impl {
     std::uint64_t seed = 0;
     std::uint64_t state = 0;                     // of the generator
     std::unordered_map<std::int32_t, bool> seen; // true: written, not read alone
+    std::vector<std::int32_t> never;
     std::vector<Candidate> candidates;
 
     // SplitMix64, in [0, 1); not a library's distribution, which would differ between libraries.
@@ -71,9 +72,10 @@ struct Sampler::Impl {
     std::int32_t draw(std::span<const float> logits);
 };
 
-Sampler::Sampler(const Sampling& sampling)
+Sampler::Sampler(const Sampling& sampling, std::span<const std::int32_t> never)
     : m_impl(std::make_unique<Impl>()) {
     m_impl->settings = sampling;
+    m_impl->never.assign(never.begin(), never.end());
     m_impl->seed = sampling.seed != 0 ? sampling.seed : fresh_seed();
     m_impl->state = m_impl->seed;
 }
@@ -139,6 +141,11 @@ std::int32_t Sampler::Impl::draw(std::span<const float> logits) {
 std::int32_t Sampler::sample(std::span<float> logits) {
     if (logits.empty()) {
         return 0;
+    }
+    for (const std::int32_t id : m_impl->never) {
+        if (id >= 0 && static_cast<std::size_t>(id) < logits.size()) {
+            logits[static_cast<std::size_t>(id)] = kNever;
+        }
     }
     m_impl->penalise(logits);
     std::size_t best = 0;

@@ -11,7 +11,8 @@ namespace hs {
 
 class Sampler {
 public:
-    explicit Sampler(const Sampling& sampling);
+    // never: ids that are not sampled, whatever their logits.
+    explicit Sampler(const Sampling& sampling, std::span<const std::int32_t> never = {});
     ~Sampler();
 
     // logits (vocab) are changed in place. Greedy takes the lowest id among equals.

@@ -8,6 +8,7 @@
 #include <array>
 #include <cmath>
 #include <fmt/format.h>
+#include <functional>
 
 namespace hs {
 namespace {
@@ -416,11 +417,11 @@ Result<SpecAndTensors> read_config(const Checkpoint& checkpoint, Full kind) {
 // --- GGUF --------------------------------------------------------------------------------------
 // The keys and names of the llama.cpp fork that writes these files (lightning.md section 4.8).
 
-// True for the layers with full attention: those with KV heads, where layers differ in them, or
-// the last of every interval.
-Result<std::vector<bool>> read_gguf_schedule(Settings& settings, std::int64_t layers) {
-    const std::int64_t interval =
-        TRY(settings.size("full_attention_interval", limits::layers, std::int64_t{8}));
+// True for the layers with full attention: those with KV heads. Where all layers have the same
+// number of them the file's tensors tell; full_attention_interval says no more than they do.
+Result<std::vector<bool>> read_gguf_schedule(const Checkpoint& checkpoint, Settings& settings,
+                                             std::int64_t layers) {
+    settings.ignore({"full_attention_interval"});
     std::vector<std::int64_t> kv_heads;
     if (settings.has("attention.head_count_kv")) {
         kv_heads = TRY(settings.per_layer("attention.head_count_kv", layers, limits::heads));
@@ -430,7 +431,7 @@ Result<std::vector<bool>> read_gguf_schedule(Settings& settings, std::int64_t la
     std::vector<bool> full;
     for (std::int64_t i = 0; i < layers; ++i) {
         full.push_back(differ ? kv_heads[static_cast<std::size_t>(i)] != 0
-                              : (i + 1) % interval == 0);
+                              : has_layer_tensor(checkpoint, i, "attn_kv_a_mqa.weight"));
     }
     return full;
 }
@@ -467,7 +468,8 @@ Result<LightningSpec> read_gguf_lightning(const Checkpoint& checkpoint, Settings
     if (const TensorInfo* tensor = checkpoint.find(norm)) {
         s.head_dim = tensor->elements();
     }
-    if (s.head_dim < 1 || s.head_dim > limits::head_dim || rope.dims > s.head_dim) {
+    const bool any = first_linear < frame.layers;
+    if (any && (s.head_dim < 1 || s.head_dim > limits::head_dim || rope.dims > s.head_dim)) {
         return unsound(fmt::format("{}: expected {} to {} values, found {}", norm, rope.dims,
                                    limits::head_dim, s.head_dim));
     }
@@ -476,14 +478,16 @@ Result<LightningSpec> read_gguf_lightning(const Checkpoint& checkpoint, Settings
         TRY(settings.size("attention.group_norm_groups", limits::heads, std::int64_t{4}));
     rope.layout = RopeLayout::HalfSplit; // in the same file as the interleaved one
     s.rope = std::move(rope);
-    TRY(check_lightning(s, settings.where()));
+    if (any) {
+        TRY(check_lightning(s, settings.where()));
+    }
     return s;
 }
 
 Result<SpecAndTensors> read_gguf(const Checkpoint& checkpoint) {
     Settings settings(checkpoint.metadata(), checkpoint.architecture() + ".", "GGUF metadata");
     Frame frame = TRY(read_gguf_frame(checkpoint, family_of(Full::Latent), settings));
-    const std::vector<bool> full = TRY(read_gguf_schedule(settings, frame.layers));
+    const std::vector<bool> full = TRY(read_gguf_schedule(checkpoint, settings, frame.layers));
     const auto first_linear = std::find(full.begin(), full.end(), false) - full.begin();
     const auto first_full = std::find(full.begin(), full.end(), true) - full.begin();
     for (const char* part : {"attn_qkv.weight", "layer_output_norm.weight"}) {
