@@ -25,6 +25,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 using D = hn::ScalableTag<float>;
 using V = hn::Vec<D>;
 
+constexpr std::int64_t kTurned = 16; // keys that are turned together
+
 // sum[v] of two vectors of keys += weight * max(0, q . key) for kHeads heads at once: eight sums
 // of products stay in registers, which 16 of them allow.
 template <int kHeads>
@@ -57,24 +59,77 @@ HWY_INLINE void add_heads(const Indexer& op, const float* q, const float* weight
     }
 }
 
+// One key as floats. Not dequantise(), which goes value by value and took longer than all else.
+HWY_INLINE void widen(Format format, const std::byte* from, float* to, std::int64_t dims) {
+    const D d;
+    const auto n = static_cast<std::int64_t>(hn::Lanes(d));
+    std::int64_t i = 0;
+    if (format == Format::F16) {
+        const hn::Rebind<hwy::float16_t, D> half;
+        const auto* const p = reinterpret_cast<const hwy::float16_t*>(from);
+        for (; i + n <= dims; i += n) {
+            hn::StoreU(hn::PromoteTo(d, hn::LoadU(half, p + i)), d, to + i);
+        }
+    } else if (format == Format::BF16) {
+        const hn::Rebind<std::uint16_t, D> half;
+        const hn::RebindToUnsigned<D> word;
+        const auto* const p = reinterpret_cast<const std::uint16_t*>(from);
+        for (; i + n <= dims; i += n) {
+            const auto bits = hn::PromoteTo(word, hn::LoadU(half, p + i));
+            hn::StoreU(hn::BitCast(d, hn::ShiftLeft<16>(bits)), d, to + i);
+        }
+    }
+    dequantise(format, from + i * block_bytes(format), to + i, dims - i);
+}
+
+// A tile of keys side by side, (head_dim, kIndexKeys); keys that are not there are zeros. Sixteen
+// keys at a time, so that a line of the cache is written whole.
+HWY_INLINE void turn_keys(const Indexer& op, std::int64_t first_key, std::int64_t last_key,
+                          float* tile, float* rows) {
+    const D d;
+    const hn::FixedTag<float, 4> four;
+    const auto n = static_cast<std::int64_t>(hn::Lanes(d));
+    const std::int64_t dims = op.head_dim;
+    const std::int64_t key_bytes = dims * block_bytes(op.cache);
+    HWY_ALIGN float turned[kTurned * 16]; // Lanes(d) is at most 16
+    for (std::int64_t at = 0; at < kIndexKeys; at += kTurned) {
+        for (std::int64_t key = 0; key < kTurned; ++key) {
+            const std::int64_t s = first_key + at + key;
+            if (s < last_key) {
+                widen(op.cache, op.keys + s * key_bytes, rows + key * dims, dims);
+            } else {
+                std::fill_n(rows + key * dims, dims, 0.0f);
+            }
+        }
+        std::int64_t i = 0;
+        for (; i + n <= dims; i += n) {
+            for (std::int64_t key = 0; key < kTurned; key += 4) {
+                const float* const from = rows + key * dims + i;
+                hn::StoreInterleaved4(hn::LoadU(d, from), hn::LoadU(d, from + dims),
+                                      hn::LoadU(d, from + 2 * dims), hn::LoadU(d, from + 3 * dims),
+                                      d, turned + key * n);
+            }
+            for (std::int64_t lane = 0; lane < n; ++lane) {
+                for (std::int64_t key = 0; key < kTurned; key += 4) {
+                    hn::StoreU(hn::LoadU(four, turned + key * n + 4 * lane), four,
+                               tile + (i + lane) * kIndexKeys + at + key);
+                }
+            }
+        }
+        for (; i < dims; ++i) {
+            for (std::int64_t key = 0; key < kTurned; ++key) {
+                tile[i * kIndexKeys + at + key] = rows[key * dims + i];
+            }
+        }
+    }
+}
+
 void IndexScores(const Indexer& op, std::int64_t first_token, std::int64_t last_token,
                  std::int64_t first_key, std::int64_t last_key, float* scores, std::int64_t stride,
                  float* scratch) {
     const D d;
     const auto n = static_cast<std::int64_t>(hn::Lanes(d));
-    // The tile with keys side by side, (head_dim, kIndexKeys), once for all tokens.
-    const std::int64_t key_bytes = op.head_dim * block_bytes(op.cache);
-    float* const row = scratch + op.head_dim * kIndexKeys;
-    if (last_key - first_key < kIndexKeys) {
-        std::fill_n(scratch, op.head_dim * kIndexKeys, 0.0f);
-    }
-    for (std::int64_t s = first_key; s < last_key; ++s) {
-        dequantise(op.cache, op.keys + s * key_bytes, row, op.head_dim);
-        float* const to = scratch + (s - first_key);
-        for (std::int64_t i = 0; i < op.head_dim; ++i) {
-            to[i * kIndexKeys] = row[i];
-        }
-    }
+    turn_keys(op, first_key, last_key, scratch, scratch + op.head_dim * kIndexKeys);
     for (std::int64_t t = first_token; t < last_token; ++t) {
         const float* const q = op.q + t * op.q_token_stride;
         const float* const weights = op.weights + t * op.weights_stride;
@@ -104,7 +159,7 @@ namespace hs::cpu {
 HWY_EXPORT(IndexScores);
 
 std::int64_t index_scratch_floats(const Indexer& op) {
-    return op.head_dim * (kIndexKeys + 1);
+    return op.head_dim * (kIndexKeys + 16); // the tile, and rows on their way into it
 }
 
 void index_scores(const Indexer& op, std::int64_t first_token, std::int64_t last_token,

@@ -1,5 +1,6 @@
 // How fast the ops of the CPU backend are, against what the memory gives: products in decode
-// (one token, weights from memory) and prefill, attention, gated delta.
+// (one token, weights from memory) and prefill, attention, latent and sparse attention, gated
+// delta.
 //
 //   kernel_bench [--threads N] [--set NAME] [--only WHAT]
 
@@ -137,12 +138,14 @@ void attention(Backend& backend) {
                                   {256, 256},
                                   {256, 4096}}) {
         const std::vector<std::uint16_t> cache(static_cast<std::size_t>(length) * 1024, 0x2C00);
+        const std::vector<std::uint16_t> values = cache;
         const std::vector<float> q(static_cast<std::size_t>(tokens) * 2048, 0.1f);
         std::vector<float> out(q.size());
         AttentionOp op;
         op.q = {q.data(), {tokens, 16, 128}};
         op.cache_dtype = DType::F16;
-        op.keys = op.values = reinterpret_cast<const std::byte*>(cache.data());
+        op.keys = reinterpret_cast<const std::byte*>(cache.data());
+        op.values = reinterpret_cast<const std::byte*>(values.data());
         op.length = length;
         op.kv_heads = 8;
         op.head_dim = op.value_head_dim = 128;
@@ -154,6 +157,134 @@ void attention(Backend& backend) {
         std::printf("  T %4lld, context %6lld: %9.3f ms, %6.1f GB/s of cache, %6.1f GMAC/s\n",
                     static_cast<long long>(tokens), static_cast<long long>(length), seconds * 1e3,
                     static_cast<double>(length) * 4096 / seconds / 1e9, products / seconds / 1e9);
+    }
+}
+
+// Latent attention as DeepSeek has it (rank 512, 64 dimensions with position), decode and prefill,
+// and what the expanded form would take of the same prefill: keys and values of all heads, made
+// anew for the chunk.
+void latent(Backend& backend) {
+    for (const std::int64_t heads : {16, 128}) {
+        std::printf("\nlatent attention, %lld heads, rank 512 + 64, f16 cache\n",
+                    static_cast<long long>(heads));
+        for (auto [tokens, length] : {std::pair<std::int64_t, std::int64_t>{1, 1024},
+                                      {1, 4096},
+                                      {1, 16384},
+                                      {1, 32768},
+                                      {128, 1024},
+                                      {128, 4096},
+                                      {128, 16384}}) {
+            if (heads > 16 && tokens > 1 && length > 4096) {
+                continue;
+            }
+            const std::vector<std::uint16_t> cache(static_cast<std::size_t>(length) * 576, 0x2C00);
+            const std::vector<float> q(static_cast<std::size_t>(tokens * heads) * 576, 0.1f);
+            std::vector<float> out(static_cast<std::size_t>(tokens * heads) * 512);
+            AttentionOp op;
+            op.q = {q.data(), {tokens, heads, 576}};
+            op.cache_dtype = DType::F16;
+            op.keys = op.values = reinterpret_cast<const std::byte*>(cache.data());
+            op.length = length;
+            op.kv_heads = 1;
+            op.head_dim = 576;
+            op.value_head_dim = 512;
+            op.scale = 0.07f;
+            op.out = {out.data(), {tokens, heads, 512}};
+            const double absorbed =
+                fast_run(tokens == 1 ? 20 : 3, [&](int) { backend.attention(op); });
+            const double pairs = static_cast<double>(tokens * heads) *
+                                 (static_cast<double>(length) - static_cast<double>(tokens) / 2);
+            std::printf("  T %4lld, context %6lld: %9.3f ms, %6.1f GB/s of cache, %6.1f GMAC/s",
+                        static_cast<long long>(tokens), static_cast<long long>(length),
+                        absorbed * 1e3, static_cast<double>(length) * 1152 / absorbed / 1e9,
+                        pairs * 1088 / absorbed / 1e9);
+            if (tokens > 1 && heads == 16) {
+                const std::vector<float> rows(static_cast<std::size_t>(length) * 512, 0.1f);
+                const std::vector<std::uint16_t> matrix(std::size_t{16} * 256 * 512, 0x3D00);
+                const Weight kv_b{.dtype = DType::BF16,
+                                  .rows = 16 * 256,
+                                  .cols = 512,
+                                  .data = reinterpret_cast<const std::byte*>(matrix.data()),
+                                  .row_stride_bytes = 1024};
+                std::vector<float> kv(static_cast<std::size_t>(length) * 16 * 256);
+                std::vector<float> keys(static_cast<std::size_t>(length) * 16 * 192, 0.1f);
+                const double expansion = fast_run(3, [&](int) {
+                    backend.matmul({rows.data(), {length, 512}}, kv_b,
+                                   {kv.data(), {length, 16 * 256}});
+                });
+                op.q = {q.data(), {tokens, 16, 192}};
+                op.cache_dtype = DType::F32;
+                op.keys = reinterpret_cast<const std::byte*>(keys.data());
+                op.values = reinterpret_cast<const std::byte*>(kv.data());
+                op.kv_heads = 16;
+                op.head_dim = 192;
+                op.value_head_dim = 128;
+                op.out = {out.data(), {tokens, 16, 128}};
+                const double expanded = fast_run(3, [&](int) { backend.attention(op); });
+                std::printf("; expanded %.3f + %.3f ms to expand", expanded * 1e3, expansion * 1e3);
+            }
+            std::printf("\n");
+            std::fflush(stdout);
+        }
+    }
+}
+
+// Choosing 2048 positions by 64 heads of 128, and reading them.
+void sparse(Backend& backend) {
+    std::printf("\nsparse attention: indexer of 64 heads of 128, 2048 positions, 16 heads\n");
+    std::mt19937 random(3);
+    std::normal_distribution<float> normal;
+    for (auto [tokens, length] : {std::pair<std::int64_t, std::int64_t>{1, 4096},
+                                  {1, 16384},
+                                  {1, 32768},
+                                  {128, 4096},
+                                  {128, 16384}}) {
+        std::vector<float> index_keys(static_cast<std::size_t>(length) * 128);
+        std::vector<float> index_q(static_cast<std::size_t>(tokens) * 64 * 128);
+        std::vector<float> weights(static_cast<std::size_t>(tokens) * 64);
+        for (std::vector<float>* values : {&index_keys, &index_q, &weights}) {
+            for (float& v : *values) {
+                v = normal(random);
+            }
+        }
+        std::vector<std::byte> cache(index_keys.size() * 2);
+        backend.append_kv({index_keys.data(), {length, 1, 128}}, DType::F16, cache.data(), 0, 0);
+        std::vector<std::int32_t> chosen(static_cast<std::size_t>(tokens) * 2048);
+        ChooseKeysOp choice;
+        choice.q = {index_q.data(), {tokens, 64, 128}};
+        choice.weights = {weights.data(), {tokens, 64}};
+        choice.cache_dtype = DType::F16;
+        choice.keys = cache.data();
+        choice.length = length;
+        choice.most = 2048;
+        choice.chosen = chosen.data();
+        const double choosing =
+            fast_run(tokens == 1 ? 20 : 3, [&](int) { backend.choose_keys(choice); });
+
+        const std::vector<std::uint16_t> rows(static_cast<std::size_t>(length) * 576, 0x2C00);
+        const std::vector<float> q(static_cast<std::size_t>(tokens) * 16 * 576, 0.1f);
+        std::vector<float> out(static_cast<std::size_t>(tokens) * 16 * 512);
+        AttentionOp op;
+        op.q = {q.data(), {tokens, 16, 576}};
+        op.cache_dtype = DType::F16;
+        op.keys = op.values = reinterpret_cast<const std::byte*>(rows.data());
+        op.length = length;
+        op.kv_heads = 1;
+        op.head_dim = 576;
+        op.value_head_dim = 512;
+        op.scale = 0.07f;
+        op.chosen = chosen.data();
+        op.chosen_most = 2048;
+        op.out = {out.data(), {tokens, 16, 512}};
+        const double reading = fast_run(tokens == 1 ? 20 : 3, [&](int) { backend.attention(op); });
+        const double scores = static_cast<double>(tokens * 64 * 128) *
+                              (static_cast<double>(length) - static_cast<double>(tokens) / 2);
+        std::printf("  T %4lld, context %6lld: choosing %9.3f ms, %6.1f GMAC/s; reading %9.3f ms, "
+                    "%6.1f GMAC/s\n",
+                    static_cast<long long>(tokens), static_cast<long long>(length), choosing * 1e3,
+                    scores / choosing / 1e9, reading * 1e3,
+                    static_cast<double>(tokens * 16 * 2048) * 1088 / reading / 1e9);
+        std::fflush(stdout);
     }
 }
 
@@ -232,7 +363,7 @@ void small_ops(Backend& backend) {
 
 int main(int argc, char** argv) {
     int threads = 0;
-    std::string only; // a weight format, "attention" or "delta"
+    std::string only; // a weight format, "attention", "latent", "sparse" or "delta"
     for (int i = 1; i < argc; ++i) {
         const std::string arg = argv[i];
         if (arg == "--threads" && i + 1 < argc) {
@@ -254,7 +385,9 @@ int main(int argc, char** argv) {
         bandwidth = read_bandwidth(pool, memory);
     }
     std::printf("%s\nread bandwidth: %.1f GB/s\n", backend->device().name.c_str(), bandwidth / 1e9);
-    if (only != "attention" && only != "delta") {
+    const bool one_op =
+        only == "attention" || only == "latent" || only == "sparse" || only == "delta";
+    if (!one_op) {
         products(*backend, memory, bandwidth, only);
     }
     if (only.empty()) {
@@ -262,6 +395,12 @@ int main(int argc, char** argv) {
     }
     if (only.empty() || only == "attention") {
         attention(*backend);
+    }
+    if (only.empty() || only == "latent") {
+        latent(*backend);
+    }
+    if (only.empty() || only == "sparse") {
+        sparse(*backend);
     }
     if (only.empty() || only == "delta") {
         gated_delta(*backend);
