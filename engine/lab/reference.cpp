@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace hs::reference {
 
@@ -212,8 +213,32 @@ GatedDeltaOut gated_delta(const GatedDelta& op, Values& conv_state, Values& stat
     return result;
 }
 
+namespace {
+
+// Experts outside the best groups can no longer be chosen.
+void leave_best_groups(const MoeSpec& spec, Values& choices) {
+    const std::int64_t size = spec.experts / spec.groups;
+    std::vector<std::pair<double, std::int64_t>> groups; // minus the score, to sort by index next
+    for (std::int64_t g = 0; g < spec.groups; ++g) {
+        Values own(choices.begin() + g * size, choices.begin() + (g + 1) * size);
+        std::sort(own.rbegin(), own.rend());
+        double score = 0;
+        for (std::int64_t i = 0; i < std::min(spec.group_best, size); ++i) {
+            score += own[at(i)];
+        }
+        groups.emplace_back(-score, g);
+    }
+    std::sort(groups.begin(), groups.end());
+    for (std::int64_t i = spec.groups_kept; i < spec.groups; ++i) {
+        const std::int64_t g = groups[at(i)].second;
+        std::fill_n(choices.begin() + g * size, size, -INFINITY);
+    }
+}
+
+} // namespace
+
 MoeOut moe(const MoeSpec& spec, Inputs x, Inputs scores, Inputs choice_bias, Inputs gate, Inputs up,
-           Inputs down, std::int64_t tokens, std::int64_t hidden) {
+           Inputs down, std::int64_t tokens, std::int64_t hidden, const MoeBiases& biases) {
     MoeOut result;
     result.out.resize(at(tokens * hidden));
     const std::int64_t inter = spec.intermediate;
@@ -227,7 +252,8 @@ MoeOut moe(const MoeSpec& spec, Inputs x, Inputs scores, Inputs choice_bias, Inp
             w = spec.score == MoeSpec::Score::Sigmoid ? sigmoid(w) : std::exp(w - most);
             sum += w;
         }
-        if (spec.score == MoeSpec::Score::Softmax) {
+        // A softmax of the chosen is one of all, divided by what the chosen have together.
+        if (spec.score != MoeSpec::Score::Sigmoid) {
             for (double& w : weight) {
                 w /= sum;
             }
@@ -236,9 +262,12 @@ MoeOut moe(const MoeSpec& spec, Inputs x, Inputs scores, Inputs choice_bias, Inp
         for (std::size_t e = 0; e < order.size(); ++e) {
             order[e] = static_cast<std::int32_t>(e);
         }
-        const auto choice = [&](std::int32_t e) {
-            return weight[at(e)] + (choice_bias.empty() ? 0.0 : choice_bias[at(e)]);
-        };
+        Values choices = weight;
+        for (std::size_t e = 0; e < choices.size() && !choice_bias.empty(); ++e) {
+            choices[e] += choice_bias[e];
+        }
+        leave_best_groups(spec, choices);
+        const auto choice = [&](std::int32_t e) { return choices[at(e)]; };
         std::stable_sort(order.begin(), order.end(),
                          [&](std::int32_t a, std::int32_t b) { return choice(a) > choice(b); });
         double total = 0;
@@ -248,21 +277,25 @@ MoeOut moe(const MoeSpec& spec, Inputs x, Inputs scores, Inputs choice_bias, Inp
         for (std::int64_t i = 0; i < spec.top_k; ++i) {
             const std::int64_t e = order[at(i)];
             result.chosen.push_back(static_cast<std::int32_t>(e));
-            const double w =
-                weight[at(e)] * spec.weight_scale / (spec.normalise_top_k ? total + 1e-20 : 1.0);
+            const bool normalised =
+                spec.normalise_top_k || spec.score == MoeSpec::Score::SoftmaxOfChosen;
+            const double w = weight[at(e)] * spec.weight_scale / (normalised ? total + 1e-20 : 1.0);
+            const auto bias = [&](Inputs all, std::int64_t width, std::int64_t index) {
+                return all.empty() ? 0.0 : double{all[at(e * width + index)]};
+            };
             Values mid(at(inter));
             for (std::int64_t j = 0; j < inter; ++j) {
-                double g = 0;
-                double u = 0;
+                double g = bias(biases.gate, inter, j);
+                double u = bias(biases.up, inter, j);
                 for (std::int64_t k = 0; k < hidden; ++k) {
                     const double value = x[at(t * hidden + k)];
                     g += value * gate[at(e * matrix + j * hidden + k)];
                     u += value * up[at(e * matrix + j * hidden + k)];
                 }
-                mid[at(j)] = silu(g) * u;
+                mid[at(j)] = glu(spec.glu, g, u);
             }
             for (std::int64_t k = 0; k < hidden; ++k) {
-                double y = 0;
+                double y = bias(biases.down, hidden, k);
                 for (std::int64_t j = 0; j < inter; ++j) {
                     y += mid[at(j)] * down[at(e * matrix + k * inter + j)];
                 }
