@@ -134,6 +134,8 @@ private slots:
     void ChoosingAllIsDense();
     void ChoiceDoesNotDependOnTheCut_data();
     void ChoiceDoesNotDependOnTheCut();
+    void PredictionLayersAreKnown_data();
+    void PredictionLayersAreKnown();
 };
 
 void LatentTest::AbsorbedEqualsExpanded_data() {
@@ -242,6 +244,27 @@ void LatentTest::ChoiceDoesNotDependOnTheCut() {
             {.tokens = kLength, .length = kLength, .heads = heads, .head_dim = kDim, .most = most},
             q, weights, keys);
         QVERIFY(whole == wanted.positions);
+    }
+}
+
+void LatentTest::PredictionLayersAreKnown_data() {
+    QTest::addColumn<QString>("model");
+    QTest::addColumn<int>("tensors");
+    QTest::newRow("safetensors") << "deepseek-v3/hf" << 4;
+    QTest::newRow("gguf") << "deepseek-v3/model.gguf" << 3;
+    QTest::newRow("sparse, safetensors") << "deepseek-v3.2/hf" << 4;
+    QTest::newRow("sparse, gguf") << "glm-5/model.gguf" << 3;
+}
+
+void LatentTest::PredictionLayersAreKnown() {
+    QFETCH(QString, model);
+    QFETCH(int, tensors);
+    const auto loaded =
+        load(std::filesystem::path(HS_TEST_DATA) / "data/checkpoints" / model.toStdString());
+    const std::vector<std::string>& unused = loaded->unused_tensors();
+    QCOMPARE(int(unused.size()), tensors);
+    for (const std::string& tensor : unused) {
+        QVERIFY2(tensor.ends_with("(multi-token prediction)"), tensor.c_str());
     }
 }
 
