@@ -6,6 +6,7 @@
 #include "engine/mixers/mixers.h"
 #include "engine/state/softmax_cache.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <string>
@@ -118,35 +119,46 @@ public:
                                                {row.stride[0], s.cached_dim(), 1}),
                           rows.dtype(), rows.keys(), first, 0);
 
-        // Queries in the coordinates of the rows: [down to the latent | with position as they are].
-        const View<float, 2> absorbed = backend.scratch(tokens, s.query_heads * s.cached_dim());
-        backend.matmul_heads(heads(queries, s.query_dim(), 0, s.nope_dim), m_k_b,
-                             heads(absorbed, s.cached_dim(), 0, s.kv_rank));
-        backend.copy_columns(heads(queries, s.query_dim(), s.nope_dim, s.rope_dim),
-                             heads(absorbed, s.cached_dim(), s.kv_rank, s.rope_dim));
-
-        const View<float, 2> read = backend.scratch(tokens, s.query_heads * s.kv_rank);
         AttentionOp op;
-        op.q = heads(absorbed, s.cached_dim(), 0, s.cached_dim());
         op.cache_dtype = rows.dtype();
         op.keys = rows.keys();
         op.values = rows.keys();
-        op.length = first + tokens;
         op.kv_heads = 1;
         op.head_dim = s.cached_dim();
         op.value_head_dim = s.kv_rank;
         op.scale = static_cast<float>(s.scale);
-        op.out = heads(read, s.kv_rank, 0, s.kv_rank);
         if (s.indexer) {
             TRY(choose(backend, x, query_source, held.index(), step, op));
         } else if (s.shares_choice) {
             TRY(take_choice(step, op));
         }
-        backend.attention(op);
-        held.set_position(first + tokens);
 
+        // Some tokens at a time: 512 tokens of 128 heads would take 300 MB at once.
         const View<float, 2> mixed = backend.scratch(tokens, s.query_heads * s.value_dim);
-        backend.matmul_heads(op.out, m_v_b, heads(mixed, s.value_dim, 0, s.value_dim));
+        const std::int64_t block =
+            std::clamp<std::int64_t>(kBlockRows / s.query_heads, std::int64_t{1}, tokens);
+        const View<float, 2> absorbed = backend.scratch(block, s.query_heads * s.cached_dim());
+        const View<float, 2> read = backend.scratch(block, s.query_heads * s.kv_rank);
+        const std::int32_t* const chosen = op.chosen;
+        for (std::int64_t t = 0; t < tokens; t += block) {
+            const std::int64_t count = std::min(block, tokens - t);
+            const View<float, 2> q = queries.slice(t, count);
+            // Queries in the coordinates of the rows: [down to the latent | with position as they
+            // are].
+            const View<float, 2> down = absorbed.slice(0, count);
+            backend.matmul_heads(heads(q, s.query_dim(), 0, s.nope_dim), m_k_b,
+                                 heads(down, s.cached_dim(), 0, s.kv_rank));
+            backend.copy_columns(heads(q, s.query_dim(), s.nope_dim, s.rope_dim),
+                                 heads(down, s.cached_dim(), s.kv_rank, s.rope_dim));
+            op.q = heads(down, s.cached_dim(), 0, s.cached_dim());
+            op.length = first + t + count;
+            op.chosen = chosen != nullptr ? chosen + t * op.chosen_most : nullptr;
+            op.out = heads(read.slice(0, count), s.kv_rank, 0, s.kv_rank);
+            backend.attention(op);
+            backend.matmul_heads(op.out, m_v_b,
+                                 heads(mixed.slice(t, count), s.value_dim, 0, s.value_dim));
+        }
+        held.set_position(first + tokens);
         if (s.output_gate) {
             backend.sigmoid_gate(heads(mixed, s.value_dim, 0, s.value_dim),
                                  heads(gate, s.value_dim, 0, s.value_dim));
@@ -237,7 +249,8 @@ private:
         return {};
     }
 
-    static constexpr float kIndexNormEps = 1e-6f; // softmax.md section 3.2
+    static constexpr std::int64_t kBlockRows = 8192; // heads of tokens
+    static constexpr float kIndexNormEps = 1e-6f;    // softmax.md section 3.2
 };
 
 } // namespace

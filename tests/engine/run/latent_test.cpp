@@ -120,6 +120,16 @@ std::vector<LatentSpec> specs() {
         }
         all.push_back(s);
     }
+    // So many heads that tokens are taken in several blocks, dense and sparse.
+    LatentSpec many = all.back();
+    many.query_heads = 300;
+    many.nope_dim = 4;
+    many.value_dim = 3;
+    many.kv_rank = 5;
+    many.scale = 1.0 / std::sqrt(static_cast<double>(many.query_dim()));
+    all.push_back(many);
+    many.indexer.reset();
+    all.push_back(many);
     return all;
 }
 
