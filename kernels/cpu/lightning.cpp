@@ -4,7 +4,9 @@
 // Decode passes over the state once, row by row as it lies in memory. Prefill takes blocks of 64
 // tokens as products of small matrices: what the state held before the block, what its tokens read
 // of each other, and what they leave behind. A token then costs 2 D^2 + 64 D multiply-adds from
-// registers, where the recurrence has 3 D^2 with a load and a store for each.
+// registers, where the recurrence has 3 D^2 with a load and a store for each. Taking eight heads
+// through a block before the next, so that the projection's pages stay near, gained nothing:
+// 21.2 and 21.6 us per token for 16 heads of 128 (one thread, AMD Zen 4, 24 November 2026).
 //
 // Decays are exp(-rate n) of differences of positions n >= 0 alone, never of their negatives, which
 // would overflow: factors that fall below float32 are zero, and so is what they multiply.
