@@ -374,6 +374,52 @@ def mimo_fp8(folder, config, slabs, tokens, seed):
         mimo_fp8(folder, config, slabs, tokens, seed + 1000)
 
 
+# --- MXFP4 ---------------------------------------------------------------------------------------
+
+E2M1 = torch.tensor([0, .5, 1, 1.5, 2, 3, 4, 6, -0., -.5, -1, -1.5, -2, -3, -4, -6])
+
+
+def mxfp4(matrix):
+    """Pairs of codes (..., cols / 32, 16), exponents (..., cols / 32), and what they stand for."""
+    groups = matrix.unflatten(-1, (-1, 32))
+    exponents = torch.floor(torch.log2(groups.abs().amax(-1))) - 2
+    scaled = groups / torch.exp2(exponents)[..., None]
+    codes = (scaled[..., None] - E2M1).abs().argmin(-1).to(torch.uint8)
+    real = (E2M1[codes.long()] * torch.exp2(exponents)[..., None]).flatten(-2)
+    return codes[..., 0::2] | (codes[..., 1::2] << 4), (exponents + 127).to(torch.uint8), real
+
+
+def ggml_blocks(pairs, exponents):
+    """The exponent, then element i in the low half of byte i and i + 16 in the high half."""
+    codes = torch.stack([pairs & 15, pairs >> 4], -1).flatten(-2)
+    halves = codes[..., :16] | (codes[..., 16:] << 4)
+    return torch.cat([exponents[..., None], halves], -1).flatten(-2)
+
+
+def gpt_oss_mxfp4(folder, config, tokens, seed):
+    model = build(transformers.GptOssForCausalLM, config)
+    folder = pathlib.Path(folder)
+    (folder / "hf").mkdir(parents=True, exist_ok=True)
+    for old in (folder / "hf").iterdir():
+        old.unlink()
+    checkpoint_writer.save_rounded(checkpoint_writer.fill(model, seed), folder / "hf")
+    path = folder / "hf" / "model.safetensors"
+    state = load_file(path)
+    parameters = dict(model.named_parameters())
+    for name in [n for n in state if n.endswith(("gate_up_proj", "down_proj"))]:
+        state[name + "_blocks"], state[name + "_scales"], real = mxfp4(state.pop(name).mT.float())
+        with torch.no_grad():
+            parameters[name].copy_(real.mT)
+    save_file({n: t.contiguous() for n, t in state.items()}, path, metadata={"format": "pt"})
+    found = finish(folder, model, tokens, seed, lambda values: older_spelling(values) | dict(
+        quantization_config={"quant_method": "mxfp4", "modules_to_not_convert": [
+            "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens",
+            "lm_head"]}))
+    gpt_oss_gguf(folder / "model.gguf", config, load_file(path))
+    if not found:
+        gpt_oss_mxfp4(folder, config, tokens, seed + 1000)
+
+
 def finish(folder, model, tokens, seed, config_edit):
     """False where a greedy choice was a near tie."""
     path = folder / "hf" / "config.json"
@@ -465,6 +511,10 @@ def main(out):
         num_attention_heads=3, num_key_value_heads=1, tie_word_embeddings=True, sliding_window=33,
         layer_types=["full_attention", "sliding_attention", "sliding_attention"])),
         tokens=110, seed=106, write_gguf=False)
+
+    # Beside the others: products with MXFP4 round their inputs.
+    gpt_oss_mxfp4(out.parent / "quantised" / "gpt-oss-mxfp4", gpt_oss_config(
+        hidden_size=64, intermediate_size=32, num_hidden_layers=3), 100, 112)
 
     write(out / "gemma3", build(transformers.Gemma3ForCausalLM, gemma_config()),
           tokens=120, seed=107, config_edit=older_spelling, gguf_writer=gemma_gguf)

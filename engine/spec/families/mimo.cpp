@@ -253,15 +253,22 @@ Result<SpecAndTensors> read_config(const Checkpoint& checkpoint) {
     };
     Json config = with_defaults(checkpoint.metadata(), defaults);
     if (json_member(config, "rms_norm_eps") == nullptr) {
-        const Json* released = json_member(config, "layernorm_epsilon");
-        config["rms_norm_eps"] = released != nullptr ? *released : Json(1e-5);
+        const Json* const released = json_member(config, "layernorm_epsilon");
+        Json epsilon = released != nullptr ? *released : Json(1e-5);
+        config["rms_norm_eps"] = std::move(epsilon);
     }
     Settings settings(config, "", "config.json");
     Frame frame = TRY(read_frame(checkpoint, "mimo-v2", settings));
+    const std::vector<bool> slides = TRY(read_pattern(
+        settings, "layer_types", "full_attention", "sliding_attention", "hybrid_layer_pattern",
+        frame.layers, [](std::int64_t i) { return i != 0 && (i + 1) % 6 != 0; }));
     Mixers mixers;
     mixers.full = TRY(read_attention(settings, nullptr, frame.query_heads));
-    mixers.sliding = TRY(read_attention(settings, &mixers.full, frame.query_heads));
-    mixers.sliding.window = TRY(read_window(settings));
+    mixers.sliding = mixers.full;
+    if (std::find(slides.begin(), slides.end(), true) != slides.end()) {
+        mixers.sliding = TRY(read_attention(settings, &mixers.full, frame.query_heads));
+        mixers.sliding.window = TRY(read_window(settings));
+    }
     // Absent it is that of the first release; null turns it off.
     const bool said = config.contains("attention_value_scale");
     const double value_scale = TRY(settings.number("attention_value_scale", said ? 1.0 : 0.707));
@@ -271,9 +278,6 @@ Result<SpecAndTensors> read_config(const Checkpoint& checkpoint) {
                                           mixers.full.head_dim, frame.spec.context_length));
     mixers.sliding.rope = TRY(read_kind_rope(settings, "sliding_attention", "swa_rope_theta", 1e4,
                                              mixers.sliding.head_dim, frame.spec.context_length));
-    const std::vector<bool> slides = TRY(read_pattern(
-        settings, "layer_types", "full_attention", "sliding_attention", "hybrid_layer_pattern",
-        frame.layers, [](std::int64_t i) { return i != 0 && (i + 1) % 6 != 0; }));
     const std::vector<bool> sparse =
         TRY(read_pattern(settings, "mlp_layer_types", "dense", "sparse", "moe_layer_freq",
                          frame.layers, [](std::int64_t i) { return i != 0; }));
@@ -287,8 +291,10 @@ Result<SpecAndTensors> read_config(const Checkpoint& checkpoint) {
                                    settings.where(), layout));
     }
     frame.spec.tied_embedding = TRY(read_tied(checkpoint, settings, settings));
-    settings.ignore(
-        {"layernorm_epsilon", "attention_chunk_size", "hybrid_block_size", "rope_scaling"});
+    settings.ignore({"layernorm_epsilon", "attention_chunk_size", "hybrid_block_size",
+                     "rope_scaling", "sliding_window", "sliding_window_size",
+                     "swa_num_attention_heads", "swa_num_key_value_heads", "swa_head_dim",
+                     "swa_v_head_dim", "add_swa_attention_sink_bias"});
     if (const Json* scaling = settings.member("rope_scaling");
         scaling != nullptr && scaling->is_object() && !scaling->empty() &&
         json_string(*scaling, "rope_type", "default").ok() &&
@@ -385,7 +391,9 @@ Result<Mixers> read_gguf_mixers(Settings& settings, const Frame& frame,
                                    "{}",
                                    settings.where(), mixers.sliding.rope.theta));
     }
-    mixers.sliding.window = TRY(settings.size("attention.sliding_window", limits::context));
+    if (mixers.sliding.kv_heads > 0) {
+        mixers.sliding.window = TRY(settings.size("attention.sliding_window", limits::context));
+    }
     return mixers;
 }
 
