@@ -519,7 +519,8 @@ def main(out):
         layer_group_size=2, group_norm_size=6, tie_word_embeddings=True, norm_topk_prob=False,
         num_experts=6, n_group=None, topk_group=None, num_shared_experts=2, vocab_size=91,
         moe_shared_expert_intermediate_size=14, first_k_dense_replace=2,
-        rope_scaling={"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}),
+        rope_scaling={"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64,
+                      "attn_factor": 1.1}),
         tokens=150, seed=36)
     write_ring(out / "ring-lite-linear", ring_config(
         architectures=["BailingMoeLinearForCausalLM"], score_function="softmax", n_group=1,
@@ -561,7 +562,14 @@ def random_port(r):
              for _ in range(layers)]
     alpha = r.choice([0.8, 1.0, 2.2, 3.5])
     dim = r.choice([8, 12, 20, 32, 64])
+    rope = {"rope_type": r.choice(["default", "default", "yarn", "linear"]),
+            "rope_theta": r.choice([1e4, 1e6])}
+    if rope["rope_type"] != "default":
+        rope["factor"] = 4.0
+    if rope["rope_type"] == "yarn":
+        rope["original_max_position_embeddings"] = r.choice([32, 128])
     return port_model(
+        rope_parameters=rope,
         vocab_size=r.choice([80, 97, 130]), hidden_size=r.choice([32, 44, 60]),
         num_hidden_layers=layers, layer_types=types, num_attention_heads=heads,
         num_key_value_heads=r.choice([n for n in (1, 2, 3, heads) if heads % n == 0]), head_dim=dim,
@@ -616,9 +624,12 @@ def sweep(out, count, first):
         family = ("port", "published", "ring", "ling")[seed % 4]
         if family == "port":
             model = random_port(r)
-            windowed = model.config.sliding_window is not None
+            plain = (model.config.sliding_window is None and len(model.config.layer_types) > 1
+                     and model.config.rope_parameters["rope_type"] == "default")
+            dtype = r.choice([torch.bfloat16, torch.float16, torch.float32])
             checkpoint_writer.write(folder / f"{seed:04}-port", model, tokens=tokens, seed=seed,
-                                    write_gguf=not windowed and len(model.config.layer_types) > 1,
+                                    write_gguf=plain and dtype == torch.bfloat16, dtype=dtype,
+                                    save_options=r.choice([{}, {"max_shard_size": "60KB"}]),
                                     gguf_writer=port_gguf)
         elif family == "published":
             write_published(folder / f"{seed:04}-published", random_published(r), tokens=tokens,

@@ -54,7 +54,7 @@ def rotation(dims, theta, scaling, context):
 
     strength, all_dims = scaling.get("mscale"), scaling.get("mscale_all_dim")
     suggested = magnitude(strength) / magnitude(all_dims) if strength and all_dims else magnitude(1)
-    return frequencies, scaling.get("attention_factor", suggested)
+    return frequencies, scaling.get("attention_factor", suggested) * scaling.get("attn_factor", 1)
 
 
 def rotate(x, position, frequencies, magnitude, interleaved=False):

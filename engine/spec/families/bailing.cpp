@@ -122,6 +122,13 @@ void add_layers(ModelSpec& spec, const std::vector<bool>& full, const TokenMixer
 
 // --- config.json -------------------------------------------------------------------------------
 
+// Whether any layer has a tensor of this name.
+bool has_tensor(const Checkpoint& checkpoint, std::string_view name) {
+    const auto tensors = checkpoint.tensors();
+    return std::any_of(tensors.begin(), tensors.end(),
+                       [&](const TensorInfo& tensor) { return tensor.name.ends_with(name); });
+}
+
 Result<void> expect_flag(Settings& settings, std::string_view key, bool expected) {
     if (TRY(settings.flag(key, expected)) != expected) {
         return refused(fmt::format("{}: {}: expected {}, found {}", settings.where(), key, expected,
@@ -130,15 +137,23 @@ Result<void> expect_flag(Settings& settings, std::string_view key, bool expected
     return {};
 }
 
-// How many of a head's dimensions rotate: rotary_dim, or partial_rotary_factor of them all. Takes
+// What this family says of rotation in its own way.
+struct Rotated {
+    std::int64_t dims = 0;         // of a head
+    double attention_factor = 1.0; // of YaRN's, another one
+};
+
+// How many of a head's dimensions rotate is rotary_dim, or partial_rotary_factor of them all. Takes
 // the settings away, so that the rotation is read as one of that many dimensions.
-Result<std::int64_t> take_rotated(Json& config, std::int64_t head_dim) {
+Result<Rotated> take_rotated(Json& config, std::int64_t head_dim) {
     Settings settings(config, "", "config.json");
+    Rotated taken;
     double partial = TRY(settings.number("partial_rotary_factor", 1.0));
     for (const char* key : {"rope_parameters", "rope_scaling"}) {
         if (const Json* rope = settings.member(key); rope != nullptr && rope->is_object()) {
             Settings inner(*rope, "", std::string("config.json: ") + key);
             partial = TRY(inner.number("partial_rotary_factor", partial));
+            taken.attention_factor = TRY(inner.number("attn_factor", taken.attention_factor));
         }
     }
     if (!(partial > 0.0 && partial <= 1.0)) {
@@ -147,20 +162,21 @@ Result<std::int64_t> take_rotated(Json& config, std::int64_t head_dim) {
                                    partial));
     }
     const auto share = static_cast<std::int64_t>(static_cast<double>(head_dim) * partial);
-    const std::int64_t rotated = TRY(settings.size("rotary_dim", head_dim, share));
-    if (rotated < 2 || rotated % 2 != 0) {
+    taken.dims = TRY(settings.size("rotary_dim", head_dim, share));
+    if (taken.dims < 2 || taken.dims % 2 != 0) {
         return refused(fmt::format("config.json: rotary_dim: expected an even number of rotated "
                                    "dimensions, found {}",
-                                   rotated));
+                                   taken.dims));
     }
     config.erase("rotary_dim");
     config.erase("partial_rotary_factor");
     for (const char* key : {"rope_parameters", "rope_scaling"}) {
         if (const auto rope = config.find(key); rope != config.end() && rope->is_object()) {
             rope->erase("partial_rotary_factor");
+            rope->erase("attn_factor");
         }
     }
-    return rotated;
+    return taken;
 }
 
 // True for the layers with full attention: the last of every group, and those behind the last
@@ -174,12 +190,14 @@ Result<std::vector<bool>> read_schedule(Settings& settings, std::int64_t layers)
     return full;
 }
 
-Result<LightningSpec> read_lightning(Settings& settings, const Frame& frame, std::int64_t head_dim,
+Result<LightningSpec> read_lightning(const Checkpoint& checkpoint, Settings& settings,
+                                     const Frame& frame, std::int64_t head_dim,
                                      const RopeSpec& rope) {
     LightningSpec s;
     s.heads = frame.query_heads;
     s.head_dim = head_dim;
-    s.qk_norm = TRY(settings.flag("use_qk_norm", false));
+    s.qk_norm = TRY(
+        settings.flag("use_qk_norm", has_tensor(checkpoint, ".attention.query_layernorm.weight")));
     s.scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
     // The number of groups, not their width.
     s.norm_groups = TRY(settings.size("group_norm_size", limits::heads, 1));
@@ -245,14 +263,6 @@ Result<LatentSpec> read_latent(const Json& config, Settings& settings, const Fra
     return s;
 }
 
-// Whether any layer's router has a tensor of this name.
-bool has_router_tensor(const Checkpoint& checkpoint, const char* name) {
-    const auto tensors = checkpoint.tensors();
-    return std::any_of(tensors.begin(), tensors.end(), [&](const TensorInfo& tensor) {
-        return tensor.name.ends_with(std::string(".mlp.gate.") + name);
-    });
-}
-
 Result<MoeSpec> read_mixture(const Checkpoint& checkpoint, Settings& settings) {
     MoeSpec moe;
     moe.experts = TRY(settings.size("num_experts", limits::experts));
@@ -266,7 +276,12 @@ Result<MoeSpec> read_mixture(const Checkpoint& checkpoint, Settings& settings) {
                                    shared, width, limits::intermediate));
     }
     moe.shared_intermediate = shared * width;
-    const std::string score = TRY(settings.word("score_function", "softmax"));
+    const bool there = has_tensor(checkpoint, ".mlp.gate.expert_bias") ||
+                       has_tensor(checkpoint, ".mlp.gate.e_score_correction_bias");
+    moe.choice_bias = TRY(settings.flag("moe_router_enable_expert_bias", there));
+    // The first preview had softmax and no bias, and no such key; a bias came with the sigmoid.
+    const std::string score =
+        TRY(settings.word("score_function", moe.choice_bias ? "sigmoid" : "softmax"));
     if (score != "sigmoid" && score != "softmax") {
         return refused(fmt::format("{}: score_function: expected \"sigmoid\" or \"softmax\", found "
                                    "\"{}\"",
@@ -278,9 +293,6 @@ Result<MoeSpec> read_mixture(const Checkpoint& checkpoint, Settings& settings) {
         return refused(fmt::format("{}: topk_method: expected \"noaux_tc\", found \"{}\"",
                                    settings.where(), method));
     }
-    const bool there = has_router_tensor(checkpoint, "expert_bias") ||
-                       has_router_tensor(checkpoint, "e_score_correction_bias");
-    moe.choice_bias = TRY(settings.flag("moe_router_enable_expert_bias", there));
     moe.normalise_top_k = TRY(settings.flag("norm_topk_prob", true));
     moe.weight_scale = TRY(settings.number("routed_scaling_factor", 1.0));
     moe.groups = TRY(settings.size("n_group", moe.experts, 1));
@@ -311,10 +323,7 @@ TensorNames config_names(const Checkpoint& checkpoint, const TokenMixerSpec& att
     names.add("layers.#.mixer.q_norm", part + "query_layernorm.weight");
     names.add("layers.#.mixer.k_norm", part + "key_layernorm.weight");
     // Some converters renamed the output of full layers.
-    const auto tensors = checkpoint.tensors();
-    const bool renamed = std::any_of(tensors.begin(), tensors.end(), [](const TensorInfo& tensor) {
-        return tensor.name.ends_with(".attention.o_proj.weight");
-    });
+    const bool renamed = has_tensor(checkpoint, ".attention.o_proj.weight");
     names.add("layers.#.mixer.o", part + (renamed ? "o_proj.weight" : "dense.weight"));
     if (const auto* softmax = std::get_if<SoftmaxSpec>(&attention)) {
         // One matrix for queries, keys and values, as in the linear layers but narrower.
@@ -336,7 +345,7 @@ TensorNames config_names(const Checkpoint& checkpoint, const TokenMixerSpec& att
 
     add_dense_names(names, layer, false);
     names.add("layers.#.channel.router", mlp + "gate.weight");
-    names.add("layers.#.channel.choice_bias", mlp + (has_router_tensor(checkpoint, "expert_bias")
+    names.add("layers.#.channel.choice_bias", mlp + (has_tensor(checkpoint, ".mlp.gate.expert_bias")
                                                          ? "gate.expert_bias"
                                                          : "gate.e_score_correction_bias"));
     for (const char* product : {"gate", "up", "down"}) {
@@ -373,12 +382,14 @@ Result<SpecAndTensors> read_config(const Checkpoint& checkpoint, Full kind) {
     const std::int64_t heads = TRY(sizes.size("num_attention_heads", limits::heads));
     const std::int64_t head_dim =
         TRY(sizes.size("head_dim", limits::head_dim, std::max<std::int64_t>(1, hidden / heads)));
-    const std::int64_t rotated = TRY(take_rotated(config, head_dim));
+    const Rotated rotated = TRY(take_rotated(config, head_dim));
 
     Settings settings(config, "", "config.json");
     Frame frame = TRY(read_frame(checkpoint, family_of(kind), settings));
-    const RopeSpec rope = TRY(read_rope(settings, rotated, 1.0, frame.spec.context_length));
-    const LightningSpec lightning = TRY(read_lightning(settings, frame, head_dim, rope));
+    RopeSpec rope = TRY(read_rope(settings, rotated.dims, 1.0, frame.spec.context_length));
+    rope.scaling.attention_factor *= rotated.attention_factor;
+    const LightningSpec lightning =
+        TRY(read_lightning(checkpoint, settings, frame, head_dim, rope));
     const bool fades_by_layer = TRY(settings.flag("lightning_layerwise_decay", true));
     TokenMixerSpec attention;
     if (kind == Full::Softmax) {
@@ -388,7 +399,9 @@ Result<SpecAndTensors> read_config(const Checkpoint& checkpoint, Full kind) {
         TRY(expect_flag(settings, "attention_bias", false));
         attention = softmax;
     } else {
-        attention = TRY(read_latent(config, settings, frame));
+        LatentSpec latent = TRY(read_latent(config, settings, frame));
+        latent.rope.scaling.attention_factor *= rotated.attention_factor;
+        attention = latent;
     }
     for (const char* key : {"use_bias", "use_qkv_bias"}) {
         TRY(expect_flag(settings, key, false));
