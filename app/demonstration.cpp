@@ -36,7 +36,7 @@ void say(const QString& line) {
 Experiment ratios_experiment(int repeats) {
     Experiment experiment;
     experiment.title = "The bundled ratios, a recall prompt";
-    for (const BundledModel& model : bundled_models()) {
+    for (const NamedModel& model : bundled_models()) {
         Arm arm;
         arm.label = bundled_label(QString::fromStdString(model.name)).toStdString();
         arm.model = model.name;

@@ -343,8 +343,8 @@ void MainWindow::fill_model_menu() {
         act->setCheckable(is_loaded);
         act->setChecked(is_loaded);
     };
-    const std::vector<BundledModel> bundled = bundled_models();
-    for (const BundledModel& model : bundled) {
+    const std::vector<NamedModel> bundled = bundled_models();
+    for (const NamedModel& model : bundled) {
         const QString name = QString::fromStdString(model.name);
         add(tr("%1 (bundled)").arg(bundled_label(name)), name,
             !loaded.isEmpty() && QString::fromStdU16String(model.path.u16string()) == loaded);

@@ -28,7 +28,8 @@ constexpr const char* kInfoJson = R"help(JSON:
                       layer; 0: never, or full already
   unused_tensors ["name (reason)"])help";
 
-constexpr const char* kModelsJson = R"help(JSON: an array of {name, path, bytes})help";
+constexpr const char* kModelsJson =
+    R"help(JSON: an array of {name, path, bytes, weights}; weights false: a published architecture)help";
 
 constexpr const char* kTokenizeJson = R"help(JSON:
   tokens      how many
@@ -61,15 +62,27 @@ Result<int> info_of(const InfoOptions& options) {
 Result<int> list_models(bool json) {
     Json rows = Json::array();
     std::string text;
-    for (const BundledModel& model : bundled_models()) {
+    for (const NamedModel& model : bundled_models()) {
         std::error_code failed;
         const auto bytes = std::filesystem::file_size(model.path, failed);
         rows.push_back({{"name", model.name},
                         {"path", utf8_from_path(model.path)},
+                        {"weights", true},
                         {"bytes", failed ? 0 : bytes}});
         text += fmt::format("{:<28} {:>10}  {}\n", model.name,
                             bytes_text(failed ? 0 : static_cast<double>(bytes)),
                             utf8_from_path(model.path));
+    }
+    if (!text.empty()) {
+        text += "\nPublished architectures, without weights: for info, bench and compare\n";
+    }
+    for (const NamedModel& architecture : published_architectures()) {
+        rows.push_back({{"name", architecture.name},
+                        {"path", utf8_from_path(architecture.path)},
+                        {"weights", false},
+                        {"bytes", 0}});
+        text += fmt::format("{:<28} {:>10}  {}\n", architecture.name, "",
+                            utf8_from_path(architecture.path));
     }
     if (json) {
         print_json(rows);

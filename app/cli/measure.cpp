@@ -28,6 +28,7 @@ constexpr const char* kBenchJson =
 --depth tokens; ids are seeded and random. A warm-up runs before anything is timed.
 JSON:
   model, family, schedule, device, kv_dtype
+  weights ("checkpoint"; "converted": windows put over full attention; "synthetic": random ones)
   file_bytes, weight_bytes, load_ms
   rows [{kind ("prefill", "decode"), depth, tokens,
          tokens_per_s {median, low, high, n, values}}]     low and high: least and most
@@ -43,6 +44,8 @@ struct BenchSettings {
     int repeats = 3;
     bool json = false;
     DeviceSettings device;
+    ScheduleEdit edit;
+    std::string weights = "q8_0";
 };
 
 Result<int> run_bench(const BenchSettings& settings, std::stop_token stop) {
@@ -55,6 +58,8 @@ Result<int> run_bench(const BenchSettings& settings, std::stop_token stop) {
     options.depths = TRY(number_list(settings.depths, 0).with_context("--depth"));
     options.generate = settings.generate;
     options.repeats = settings.repeats;
+    options.edit = settings.edit;
+    options.synthetic_weights = settings.weights;
     const BenchResult result = TRY(bench(
         options, [](const std::string& line) { show_progress(line); }, std::move(stop)));
     clear_progress();
@@ -69,7 +74,8 @@ Result<int> run_bench(const BenchSettings& settings, std::stop_token stop) {
 // --- compare -------------------------------------------------------------------------------------
 
 constexpr const char* kCompareJson =
-    R"help(A plan is a JSON file with the keys title, arms [{label, model, device, threads, kv_dtype}],
+    R"help(A plan is a JSON file with the keys title, arms [{label, model, device, threads, kv_dtype,
+full_layers, other_mixer, layers, synthetic_weights}],
 workload {system_prompt, prompt, raw, enable_thinking, generate_tokens, ignore_end_token, depths,
 sampling {temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty, seed}}, repeats,
 warm_ups, baseline, context_tokens; only arms (with model) and workload are required.
@@ -102,6 +108,9 @@ struct CompareSettings {
     std::string session_db;
     std::string html;
     std::string csv;
+    std::string ratios;
+    ScheduleEdit edit; // of all arms; `full` comes from ratios
+    std::string weights = "q8_0";
     DeviceSettings device;
     SamplingSettings sampling;
 };
@@ -142,7 +151,7 @@ std::string ratio_label(const std::string& model) {
 void label_arms(std::vector<Arm>& arms) {
     std::set<std::string> distinct;
     for (Arm& arm : arms) {
-        arm.label = ratio_label(arm.model);
+        arm.label = arm.edit.full.empty() ? ratio_label(arm.model) : arm.edit.full;
         if (!arm.label.empty()) {
             distinct.insert(arm.label);
         }
@@ -152,7 +161,8 @@ void label_arms(std::vector<Arm>& arms) {
     }
     std::set<std::string> taken;
     for (Arm& arm : arms) {
-        const std::string name = file_name(arm.model);
+        const std::string name =
+            file_name(arm.model) + (arm.edit.full.empty() ? "" : " " + arm.edit.full);
         arm.label = name;
         for (int number = 2; !taken.insert(arm.label).second; ++number) {
             arm.label = fmt::format("{} #{}", name, number);
@@ -172,13 +182,22 @@ Result<Experiment> experiment_of(const CompareSettings& settings) {
         return experiment;
     }
     Experiment experiment;
+    std::vector<std::string> ratios = split_names(settings.ratios);
+    if (ratios.empty()) {
+        ratios.emplace_back();
+    }
     for (const std::string& model : split_names(settings.arms)) {
-        Arm arm;
-        arm.model = model;
-        arm.device = settings.device.device;
-        arm.threads = settings.device.threads;
-        arm.kv_dtype = settings.device.kv_dtype;
-        experiment.arms.push_back(std::move(arm));
+        for (const std::string& ratio : ratios) {
+            Arm arm;
+            arm.model = model;
+            arm.device = settings.device.device;
+            arm.threads = settings.device.threads;
+            arm.kv_dtype = settings.device.kv_dtype;
+            arm.edit = settings.edit;
+            arm.edit.full = ratio;
+            arm.synthetic_weights = settings.weights;
+            experiment.arms.push_back(std::move(arm));
+        }
     }
     if (experiment.arms.empty()) {
         return Error{ErrorCode::InvalidArgument, "there is nothing to compare",
@@ -397,6 +416,24 @@ Result<int> run_selftest(const SelftestSettings& settings, std::stop_token stop)
 
 } // namespace
 
+namespace {
+
+void add_edit_options(CLI::App& command, ScheduleEdit& edit, std::string& weights) {
+    command.add_option("--other", edit.other,
+                       "what the layers without full attention have: window, window=N, "
+                       "\"gated delta\", kda, lightning; else as the model has it");
+    command.add_option("--layers", edit.layers, "the first so many alone")
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{1024}));
+    command
+        .add_option("--weights", weights,
+                    "random weights, for an architecture without any or a ratio that its own do "
+                    "not fit")
+        ->check(CLI::IsMember({"q8_0", "q4_0", "q4_k", "bf16", "f16", "f32"}))
+        ->capture_default_str();
+}
+
+} // namespace
+
 void add_bench(CLI::App& app, Action& action) {
     CLI::App* command =
         app.add_subcommand("bench", "prefill and decode throughput at several depths of context");
@@ -412,6 +449,9 @@ void add_bench(CLI::App& app, Action& action) {
     command->add_option("--repeat", settings->repeats, "how often each is timed")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
+    command->add_option("--ratio", settings->edit.full,
+                        "other layers with full attention: full, none, 1:3, or a list 3,7");
+    add_edit_options(*command, settings->edit, settings->weights);
     add_device_options(*command, settings->device);
     add_json_flag(*command, settings->json);
     command->footer(kBenchJson);
@@ -427,6 +467,9 @@ void add_compare(CLI::App& app, Action& action) {
     command->add_option("PLAN", settings->plan, "a plan as JSON; - reads stdin");
     command->add_option("--arms", settings->arms,
                         "models, separated by commas; the first is the baseline");
+    command->add_option("--ratios", settings->ratios,
+                        "every arm at each of these hybrid ratios: full,1:1,1:3,1:7,none");
+    add_edit_options(*command, settings->edit, settings->weights);
     command->add_option("--prompt", settings->prompt, "the question all are asked");
     command->add_option("--gen", settings->generate, "the most tokens of a reply")
         ->check(CLI::Range(std::int64_t{1}, std::int64_t{16} << 20))

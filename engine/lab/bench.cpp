@@ -86,15 +86,17 @@ private:
         const std::filesystem::path path = TRY(resolve_model(m_options.model));
         std::shared_ptr<Backend> backend =
             TRY(open_backend({.device = m_options.device, .threads = m_options.threads}));
-        Checkpoint checkpoint = TRY(Checkpoint::open(path));
-        m_result.file_bytes = checkpoint.file_bytes();
+        m_result.file_bytes = TRY(open_to_look(path)).file_bytes();
         LoadOptions load_options;
         load_options.stop = m_stop;
-        auto model = TRY(Model::load(backend, std::move(checkpoint), load_options));
-        if (!model) {
+        load_options.edit = m_options.edit;
+        load_options.synthetic = TRY(synthetic_weights_named(m_options.synthetic_weights));
+        auto loaded = TRY(load_model(backend, path, load_options));
+        if (!loaded) {
             return false;
         }
-        m_model = *std::move(model);
+        m_model = std::move(loaded->model);
+        m_result.origin = to_string(loaded->origin);
         m_result.load_ms =
             std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin)
                 .count();
@@ -102,7 +104,7 @@ private:
         m_kv_dtype = TRY(kv_dtype_named(m_options.kv_dtype, *m_model));
         m_result.model = spec.name;
         m_result.family = spec.family;
-        m_result.schedule = describe_schedule(spec);
+        m_result.schedule = describe_schedule(spec) + caveat(loaded->origin);
         m_result.device = backend->device().name;
         m_result.kv_dtype = kv_dtype_name(m_kv_dtype);
         m_result.weight_bytes = m_model->weight_bytes();
@@ -248,6 +250,7 @@ Json to_json(const BenchResult& result) {
     return {{"model", result.model},
             {"family", result.family},
             {"schedule", result.schedule},
+            {"weights", result.origin},
             {"device", result.device},
             {"kv_dtype", result.kv_dtype},
             {"file_bytes", result.file_bytes},

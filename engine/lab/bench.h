@@ -4,6 +4,7 @@
 
 #include "engine/core/json.h"
 #include "engine/lab/runner.h"
+#include "engine/spec/ratio.h"
 
 #include <cstdint>
 #include <functional>
@@ -18,6 +19,8 @@ struct BenchOptions {
     std::string device = "auto";
     int threads = 0;
     std::string kv_dtype = "auto";
+    ScheduleEdit edit{};                    // another hybrid ratio than the model's own
+    std::string synthetic_weights = "q8_0"; // where there are none, or none that fit
     std::vector<std::int64_t> prompts{512}; // tokens to read; none: reading is not timed
     std::int64_t generate = 128;            // tokens to decode; 0: decoding is not timed
     std::vector<std::int64_t> depths{0};    // tokens held before
@@ -36,6 +39,7 @@ struct BenchResult {
     std::string model{};
     std::string family{};
     std::string schedule{};
+    std::string origin{}; // whose weights: "checkpoint", "converted", "synthetic"
     std::string device{};
     std::string kv_dtype{};
     std::int64_t file_bytes = 0;

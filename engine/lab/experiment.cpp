@@ -8,6 +8,7 @@
 #include <initializer_list>
 #include <limits>
 #include <set>
+#include <utility>
 
 namespace hs {
 
@@ -83,17 +84,26 @@ Json to_json(const Arm& arm) {
             {"model", arm.model},
             {"device", arm.device},
             {"threads", arm.threads},
-            {"kv_dtype", arm.kv_dtype}};
+            {"kv_dtype", arm.kv_dtype},
+            {"full_layers", arm.edit.full},
+            {"other_mixer", arm.edit.other},
+            {"layers", arm.edit.layers},
+            {"synthetic_weights", arm.synthetic_weights}};
 }
 
 Result<Arm> arm_from_json(const Json& json) {
-    TRY(only_keys(json, {"label", "model", "device", "threads", "kv_dtype"}));
+    TRY(only_keys(json, {"label", "model", "device", "threads", "kv_dtype", "full_layers",
+                         "other_mixer", "layers", "synthetic_weights"}));
     Arm arm;
     arm.model = TRY(json_string(json, "model"));
     arm.label = TRY(json_string(json, "label", arm.model));
     arm.device = TRY(json_string(json, "device", arm.device));
     arm.threads = TRY(small_int(json, "threads", arm.threads));
     arm.kv_dtype = TRY(json_string(json, "kv_dtype", arm.kv_dtype));
+    arm.edit.full = TRY(json_string(json, "full_layers", ""));
+    arm.edit.other = TRY(json_string(json, "other_mixer", ""));
+    arm.edit.layers = TRY(json_int(json, "layers", 0));
+    arm.synthetic_weights = TRY(json_string(json, "synthetic_weights", arm.synthetic_weights));
     return arm;
 }
 
@@ -189,11 +199,28 @@ Result<void> check_arm(const Arm& arm) {
         return wrong(fmt::format("unknown KV precision \"{}\"", arm.kv_dtype),
                      "Choose auto, f32, f16 or bf16.");
     }
+    TRY(synthetic_weights_named(arm.synthetic_weights));
     TRY(resolve_model(arm.model));
     return {};
 }
 
 } // namespace
+
+Result<DType> synthetic_weights_named(const std::string& name) {
+    constexpr std::array<std::pair<const char*, DType>, 6> known{{{"q8_0", DType::Q8_0},
+                                                                  {"q4_0", DType::Q4_0},
+                                                                  {"q4_k", DType::Q4_K},
+                                                                  {"bf16", DType::BF16},
+                                                                  {"f16", DType::F16},
+                                                                  {"f32", DType::F32}}};
+    for (const auto& [text, dtype] : known) {
+        if (name == text) {
+            return dtype;
+        }
+    }
+    return wrong(fmt::format("random weights cannot be \"{}\"", name),
+                 "Choose q8_0, q4_0, q4_k, bf16, f16 or f32.");
+}
 
 Json to_json(const Experiment& e) {
     Json arms = Json::array();

@@ -5,7 +5,9 @@
 
 #include "engine/core/json.h"
 #include "engine/core/result.h"
+#include "engine/core/tensor_view.h"
 #include "engine/run/events.h"
+#include "engine/spec/ratio.h"
 
 #include <cstdint>
 #include <string>
@@ -16,10 +18,14 @@ namespace hs {
 // One configuration.
 struct Arm {
     std::string label{}; // "1:3"
-    std::string model{}; // a path or the name of a bundled model
+    std::string model{}; // a path, or the name of a bundled model or a published architecture
     std::string device = "auto";
     int threads = 0;
     std::string kv_dtype = "auto"; // "auto", "f32", "f16", "bf16"
+    ScheduleEdit edit{};           // another hybrid ratio than the model's own
+    // Type of the random weights that an architecture without weights, or an edited schedule that
+    // they do not fit, runs with: "q8_0", "bf16", ...
+    std::string synthetic_weights = "q8_0";
 
     bool operator==(const Arm&) const = default;
 };
@@ -54,6 +60,8 @@ struct Experiment {
     bool operator==(const Experiment&) const = default;
 };
 
+// "q8_0" and the like. Errors: InvalidArgument, with what random weights can be.
+Result<DType> synthetic_weights_named(const std::string& name);
 Json to_json(const Experiment& experiment);
 // Errors: Corrupt or NotFound, with the key; unknown keys are refused by name.
 Result<Experiment> experiment_from_json(const Json& json);

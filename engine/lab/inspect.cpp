@@ -4,6 +4,7 @@
 #include "engine/lab/planner.h"
 #include "engine/lab/timed_run.h"
 #include "engine/lab/units.h"
+#include "engine/run/generator.h"
 #include "engine/spec/families.h"
 #include "engine/spec/ratio.h"
 
@@ -46,6 +47,7 @@ std::string text_of(const LatentSpec& s) {
         text += fmt::format(", {} keys chosen by {} heads of {}", s.indexer->top_k,
                             s.indexer->heads, s.indexer->head_dim);
     }
+    text += s.shares_choice ? ", keys as chosen before" : "";
     return s.output_gate ? text + ", gated" : text;
 }
 
@@ -115,18 +117,6 @@ std::string letters(const ModelSpec& spec) {
 }
 
 } // namespace
-
-Result<Checkpoint> open_to_look(const std::filesystem::path& path) {
-    std::error_code failed;
-    for (std::filesystem::directory_iterator entry(path, failed), end; !failed && entry != end;
-         entry.increment(failed)) {
-        const std::filesystem::path extension = entry->path().extension();
-        if (extension == ".safetensors") {
-            return Checkpoint::open(path, Need::Tensors);
-        }
-    }
-    return Checkpoint::open(path, Need::HeaderOnly);
-}
 
 Result<ModelInspection> inspect_model(const std::filesystem::path& path, DType kv_dtype) {
     const Checkpoint checkpoint = TRY(open_to_look(path));

@@ -40,10 +40,6 @@ struct ModelInspection {
     std::int64_t break_even_tokens = 0; // see planner.h; 0: none
 };
 
-// A checkpoint opened for its header and, where its files are there, the tensors in them: a folder
-// with config.json alone will do. Files are mapped, not read.
-Result<Checkpoint> open_to_look(const std::filesystem::path& path);
-
 Result<ModelInspection> inspect_model(const std::filesystem::path& path, DType kv_dtype);
 
 // For `info --json` and for a terminal.

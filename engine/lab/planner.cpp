@@ -4,7 +4,6 @@
 #include "engine/state/softmax_cache.h"
 
 #include <algorithm>
-#include <optional>
 
 namespace hs {
 namespace {
@@ -69,44 +68,6 @@ LayerPlan plan_of(const LightningSpec& s, const StateOptions&) {
 
 LayerPlan plan_of(const LayerSpec& layer, const StateOptions& options) {
     return std::visit([&](const auto& mixer) { return plan_of(mixer, options); }, layer.mixer);
-}
-
-// Keys and values as wide as a linear layer's.
-SoftmaxSpec softmax_like(const TokenMixerSpec& mixer) {
-    SoftmaxSpec full;
-    if (const auto* softmax = std::get_if<SoftmaxSpec>(&mixer)) {
-        full = *softmax;
-        full.window = 0;
-    } else if (const auto* delta = std::get_if<GatedDeltaSpec>(&mixer)) {
-        full.query_heads = delta->value_heads;
-        full.kv_heads = delta->key_heads;
-        full.head_dim = delta->key_dim;
-        full.value_head_dim = delta->value_dim;
-    } else if (const auto* kda = std::get_if<KdaSpec>(&mixer)) {
-        full.query_heads = full.kv_heads = kda->heads;
-        full.head_dim = full.value_head_dim = kda->head_dim;
-    } else if (const auto* lightning = std::get_if<LightningSpec>(&mixer)) {
-        full.query_heads = full.kv_heads = lightning->heads;
-        full.head_dim = full.value_head_dim = lightning->head_dim;
-    }
-    return full;
-}
-
-// The same spec with full attention everywhere: the first full layer's shape at every layer, or,
-// where there is none, one made from the first layer.
-ModelSpec all_full(const ModelSpec& spec) {
-    if (std::optional<ModelSpec> twin = full_attention_twin(spec)) {
-        return *std::move(twin);
-    }
-    ModelSpec changed = spec;
-    for (LayerSpec& layer : changed.layers) {
-        if (auto* latent = std::get_if<LatentSpec>(&layer.mixer)) {
-            latent->indexer.reset(); // sparse attention reads all keys then
-        } else {
-            layer.mixer = softmax_like(spec.layers.front().mixer);
-        }
-    }
-    return changed;
 }
 
 } // namespace

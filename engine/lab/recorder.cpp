@@ -113,6 +113,7 @@ public:
         sink.arm_facts = [this, &stop](int arm, const ArmFacts& facts) {
             const auto index = static_cast<std::size_t>(arm);
             m_arms[index].weight_bytes = facts.weight_bytes;
+            m_arms[index].schedule += caveat(facts.origin);
             m_arms[index].details = details_json(m_experiment.arms[index], facts);
             keep(m_samples.set_arm(m_arms[index]), stop);
             if (m_outer.arm_facts) {

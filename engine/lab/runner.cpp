@@ -2,7 +2,6 @@
 
 #include "engine/backend/devices.h"
 #include "engine/core/memory.h"
-#include "engine/lab/inspect.h"
 #include "engine/lab/sha256.h"
 #include "engine/lab/timed_run.h"
 #include "engine/text/detokenizer.h"
@@ -417,6 +416,8 @@ private:
         // Arms that differ in precision alone share the weights.
         for (std::size_t other = 0; other < m_models.size(); ++other) {
             if (m_models[other] && m_paths[other] == m_paths[index] &&
+                m_experiment.arms[other].edit == wanted.edit &&
+                m_experiment.arms[other].synthetic_weights == wanted.synthetic_weights &&
                 &m_models[other]->loaded.model->backend() == backend.get()) {
                 model->loaded = m_models[other]->loaded;
             }
@@ -424,6 +425,8 @@ private:
         if (!model->loaded.model) {
             LoadOptions options;
             options.stop = m_stop;
+            options.edit = wanted.edit;
+            options.synthetic = TRY(synthetic_weights_named(wanted.synthetic_weights));
             std::optional<LoadedModel> loaded = TRY(load_model(backend, m_paths[index], options));
             if (!loaded) {
                 return false;
@@ -440,7 +443,8 @@ private:
                 m_sink.arm_facts(arm, model->facts);
             }
         }
-        m_schedules[index] = describe_schedule(model->loaded.model->spec());
+        m_schedules[index] =
+            describe_schedule(model->loaded.model->spec()) + caveat(model->loaded.origin);
         m_weight_bytes[index] = model->facts.weight_bytes;
         m_models[index] = std::move(model);
         return true;
@@ -457,6 +461,7 @@ private:
         facts.weight_bytes = loaded.weight_bytes();
         facts.file_bytes = m_file_bytes[index];
         facts.family = spec.family;
+        facts.origin = model.loaded.origin;
         const ParameterCount count = count_parameters(spec);
         facts.parameters = count.total;
         facts.active_parameters = count.active;

@@ -71,6 +71,7 @@ struct ArmFacts {
     std::int64_t parameters = 0;
     std::int64_t active_parameters = 0;
     std::string family{};
+    Origin origin = Origin::Checkpoint; // whose weights
 };
 
 struct RunPlan {
@@ -122,13 +123,15 @@ struct ExperimentResult {
 Result<ExperimentResult> run_experiment(const Experiment& experiment, const RunnerSink& sink,
                                         std::stop_token stop);
 
-// A path as it is, or a bundled model's name ("hybridscope-ratio-1-3") in the resource folders.
+// A path as it is, or by name a bundled model ("hybridscope-ratio-1-3") or a published architecture
+// ("kimi-k3", which has no weights) in the resource folders.
 Result<std::filesystem::path> resolve_model(const std::string& model);
-struct BundledModel {
+struct NamedModel {
     std::string name{};
     std::filesystem::path path{};
 };
-std::vector<BundledModel> bundled_models();
+std::vector<NamedModel> bundled_models();
+std::vector<NamedModel> published_architectures();
 // Adds a folder to look in, before the built-in ones (beside the program, HYBRIDSCOPE_MODELS).
 void add_model_folder(const std::filesystem::path& folder);
 

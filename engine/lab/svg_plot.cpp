@@ -1,11 +1,13 @@
 #include "engine/lab/svg_plot.h"
 
 #include "engine/lab/units.h"
+#include "engine/spec/model_spec.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <fmt/format.h>
+#include <optional>
 
 namespace hs {
 
@@ -469,26 +471,33 @@ std::string layer_bars(const std::vector<LayerRow>& rows) {
     return svg + "</svg>\n";
 }
 
-std::string_view kind_class(std::string_view kind) {
-    if (kind == "full attention") {
-        return "full";
+namespace {
+
+std::optional<MixerKind> kind_named(std::string_view name) {
+    for (int k = 0; k <= static_cast<int>(kLastMixerKind); ++k) {
+        if (name == to_string(static_cast<MixerKind>(k))) {
+            return static_cast<MixerKind>(k);
+        }
     }
-    if (kind == "sliding window") {
-        return "window";
-    }
-    if (kind == "gated delta" || kind == "kda" || kind == "lightning") {
-        return "linear";
-    }
-    return kind == "latent attention" || kind == "sparse" ? "sparse" : "other";
+    return std::nullopt; // of a later program
 }
 
-std::string_view kind_letter(std::string_view kind) {
-    const std::string_view name = kind_class(kind);
-    return name == "full"     ? "F"
-           : name == "linear" ? "L"
-           : name == "window" ? "W"
-           : name == "sparse" ? "S"
-                              : "–";
+} // namespace
+
+std::string_view kind_class(std::string_view name) {
+    const std::optional<MixerKind> kind = kind_named(name);
+    if (!kind) {
+        return "other";
+    }
+    if (is_full(*kind)) {
+        return "full";
+    }
+    return is_linear(*kind) ? "linear" : *kind == MixerKind::Sparse ? "sparse" : "window";
+}
+
+std::string kind_letter(std::string_view name) {
+    const std::optional<MixerKind> kind = kind_named(name);
+    return kind ? std::string(1, letter(*kind)) : std::string("–");
 }
 
 // The palette keeps at least 3:1 against both backgrounds and tells its colours apart with every

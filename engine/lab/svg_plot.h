@@ -57,7 +57,7 @@ std::string layer_bars(const std::vector<LayerRow>& rows);
 
 // Of a layer kind's word: class name and letter. "other", "–" for words not known.
 std::string_view kind_class(std::string_view kind);
-std::string_view kind_letter(std::string_view kind);
+std::string kind_letter(std::string_view kind);
 
 // What a page must contain once for the plots above.
 std::string_view plot_style();

@@ -13,6 +13,14 @@
 
 namespace hs {
 
+// Whose weights a model runs: the checkpoint's, the checkpoint's under another schedule, or random
+// ones, whose times and bytes mean something and whose words do not.
+enum class Origin { Checkpoint, Converted, Synthetic };
+const char* to_string(Origin origin); // "checkpoint", "converted", "synthetic"
+// What a person must know of the weights beside a schedule: "", ", windows put over full attention",
+// ", random weights".
+const char* caveat(Origin origin);
+
 // A model with what it needs to speak: tokenizer and template. Const and shared.
 struct LoadedModel {
     std::shared_ptr<const Model> model;
@@ -21,9 +29,14 @@ struct LoadedModel {
     bool template_is_fallback = false; // the checkpoint had none
     Sampling recommended;              // from general.sampling.* or generation_config.json
     std::string source;                // the path, for reports
+    Origin origin = Origin::Checkpoint;
 };
 
-// Opens a file, folder or bundled model. Empty when stopped.
+// A checkpoint opened for its header and, where its files are there, the tensors in them: a folder
+// with config.json alone will do. Files are mapped, not read.
+Result<Checkpoint> open_to_look(const std::filesystem::path& path);
+
+// Opens a file or folder with what it needs to speak. Empty when stopped.
 Result<std::optional<LoadedModel>> load_model(std::shared_ptr<Backend> backend,
                                               const std::filesystem::path& path,
                                               const LoadOptions& options = {});

@@ -1,7 +1,13 @@
 // Opening a model with what it needs to speak.
 
 #include "engine/core/log.h"
+#include "engine/core/memory.h"
 #include "engine/run/generator.h"
+#include "engine/run/weights.h"
+#include "engine/spec/families.h"
+
+#include <array>
+#include <fmt/format.h>
 
 namespace hs {
 
@@ -41,13 +47,66 @@ Sampling recommended_sampling(const Checkpoint& checkpoint) {
 
 } // namespace
 
+Result<Checkpoint> open_to_look(const std::filesystem::path& path) {
+    std::error_code failed;
+    for (std::filesystem::directory_iterator entry(path, failed), end; !failed && entry != end;
+         entry.increment(failed)) {
+        const std::filesystem::path extension = entry->path().extension();
+        if (extension == ".safetensors") {
+            return Checkpoint::open(path, Need::Tensors);
+        }
+    }
+    return Checkpoint::open(path, Need::HeaderOnly);
+}
+
+namespace {
+
+// Random weights that memory cannot hold are refused before they are made.
+Result<void> check_room(const ModelSpec& spec, DType dtype) {
+    const std::int64_t needed = synthetic_bytes(spec, dtype);
+    const std::int64_t there = machine_memory().available_bytes;
+    if (needed <= there) {
+        return {};
+    }
+    constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
+    return Error{ErrorCode::OutOfMemory,
+                 fmt::format("{}: random weights of {} in {} need {:.1f} GiB, and {:.1f} GiB of "
+                             "memory are free",
+                             spec.name,
+                             spec.layers.size() == 1 ? std::string("one layer")
+                                                     : fmt::format("{} layers", spec.layers.size()),
+                             to_string(dtype), static_cast<double>(needed) / kGiB,
+                             static_cast<double>(there) / kGiB),
+                 "Take fewer layers or narrower weights."};
+}
+
+} // namespace
+
+const char* to_string(Origin origin) {
+    constexpr std::array<const char*, 3> names{"checkpoint", "converted", "synthetic"};
+    return names[static_cast<std::size_t>(origin)];
+}
+
+const char* caveat(Origin origin) {
+    constexpr std::array<const char*, 3> texts{"", ", windows put over full attention",
+                                               ", random weights"};
+    return texts[static_cast<std::size_t>(origin)];
+}
+
 Result<std::optional<LoadedModel>> load_model(std::shared_ptr<Backend> backend,
                                               const std::filesystem::path& path,
                                               const LoadOptions& options) {
     const auto u8 = path.u8string();
     LoadedModel loaded;
     loaded.source.assign(u8.begin(), u8.end());
-    Checkpoint checkpoint = TRY(Checkpoint::open(path));
+    Checkpoint checkpoint = TRY(open_to_look(path));
+    const SpecAndTensors read = TRY(read_model(checkpoint));
+    const EditedSpec edited = TRY(edit_schedule(read.spec, options.edit));
+    if (checkpoint.tensors().empty() || !edited.keeps_weights) {
+        loaded.origin = Origin::Synthetic;
+    } else if (!edited.changed.empty()) {
+        loaded.origin = Origin::Converted;
+    }
 
     // Logits and timings need neither words nor a template: a checkpoint without them still runs.
     if (auto tokenizer = Tokenizer::open(checkpoint); tokenizer.ok()) {
@@ -68,7 +127,22 @@ Result<std::optional<LoadedModel>> load_model(std::shared_ptr<Backend> backend,
     }
     loaded.recommended = recommended_sampling(checkpoint);
 
-    auto model = TRY(Model::load(std::move(backend), std::move(checkpoint), options));
+    std::optional<std::shared_ptr<const Model>> model;
+    if (loaded.origin == Origin::Synthetic) {
+        if (!options.synthetic) {
+            return Error{ErrorCode::NotFound,
+                         loaded.source + (checkpoint.tensors().empty()
+                                              ? ": describes an architecture and has no weights"
+                                              : ": has no weights for the edited schedule"),
+                         "Compare or measure it: that works with random weights."};
+        }
+        TRY(check_room(edited.spec, *options.synthetic));
+        constexpr std::uint64_t kSeed = 1; // the same weights every time
+        model = TRY(
+            Model::synthetic(std::move(backend), edited.spec, kSeed, *options.synthetic, options));
+    } else {
+        model = TRY(Model::load(std::move(backend), std::move(checkpoint), options));
+    }
     if (!model) {
         return std::optional<LoadedModel>();
     }

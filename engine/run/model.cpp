@@ -137,7 +137,13 @@ Model::load(std::shared_ptr<Backend> backend, Checkpoint checkpoint, const LoadO
     };
     tell();
     SpecAndTensors read = TRY(read_model(file));
-    impl->spec = std::move(read.spec);
+    EditedSpec edited = TRY(edit_schedule(read.spec, options.edit));
+    if (!edited.keeps_weights) {
+        return Error{ErrorCode::InvalidArgument,
+                     "the checkpoint has no weights for the edited schedule",
+                     "Run it with random weights, or change windows alone."};
+    }
+    impl->spec = std::move(edited.spec);
 
     CheckpointWeights weights(*impl->backend, file, std::move(read.tensors), impl->memory,
                               options.stop, [&](std::int64_t done) {
@@ -170,15 +176,27 @@ Model::load(std::shared_ptr<Backend> backend, Checkpoint checkpoint, const LoadO
     return Loaded(std::shared_ptr<const Model>(new Model(std::move(impl))));
 }
 
-Result<std::shared_ptr<const Model>> Model::synthetic(std::shared_ptr<Backend> backend,
-                                                      const ModelSpec& spec, std::uint64_t seed,
-                                                      DType weights) {
+Result<std::optional<std::shared_ptr<const Model>>>
+Model::synthetic(std::shared_ptr<Backend> backend, const ModelSpec& spec, std::uint64_t seed,
+                 DType weights, const LoadOptions& options) {
+    using Made = std::optional<std::shared_ptr<const Model>>;
     auto impl = std::make_unique<Impl>();
     impl->backend = std::move(backend);
     impl->spec = spec;
-    SyntheticWeights source(*impl->backend, seed, weights, impl->memory);
-    TRY(impl->build(source, {}));
-    return std::shared_ptr<const Model>(new Model(std::move(impl)));
+    LoadProgress progress;
+    progress.total_bytes = synthetic_bytes(spec, weights);
+    SyntheticWeights source(*impl->backend, seed, weights, impl->memory, options.stop);
+    const auto begin_layer = [&](std::size_t i) {
+        if (options.progress) {
+            progress.done_bytes = std::min(impl->memory.bytes, progress.total_bytes);
+            progress.stage = fmt::format("layer {} of {}", i + 1, spec.layers.size());
+            options.progress(progress);
+        }
+    };
+    if (auto built = impl->build(source, begin_layer); !built.ok()) {
+        return source.stopped() ? Result<Made>(Made{}) : std::move(built).error();
+    }
+    return Made(std::shared_ptr<const Model>(new Model(std::move(impl))));
 }
 
 Model::Model(std::unique_ptr<Impl> impl)
@@ -264,6 +282,13 @@ Result<bool> Model::Impl::run_layers(Sequence::Impl& sequence, const Rows& all, 
     Step step;
     step.first_position = sequence.position();
     step.tap = tap;
+    const bool shared_choice =
+        std::any_of(spec.layers.begin(), spec.layers.end(), [](const LayerSpec& layer) {
+            const auto* latent = std::get_if<LatentSpec>(&layer.mixer);
+            return latent != nullptr && latent->shares_choice;
+        });
+    step.chosen = shared_choice ? &sequence.chosen : nullptr;
+    sequence.chosen.most = 0;
     for (std::size_t i = 0; i < layers.size(); ++i) {
         const Layer& layer = layers[i];
         step.layer = static_cast<int>(i);

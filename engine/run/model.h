@@ -7,10 +7,12 @@
 #include "engine/mixers/channel_mixer.h"
 #include "engine/mixers/token_mixer.h"
 #include "engine/spec/model_spec.h"
+#include "engine/spec/ratio.h"
 
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <vector>
@@ -26,6 +28,10 @@ struct LoadProgress {
 };
 
 struct LoadOptions {
+    ScheduleEdit edit; // another schedule than the checkpoint's
+    // For load_model(): random weights of this type where there are none, or none that fit the
+    // edited schedule; empty: refused then.
+    std::optional<DType> synthetic;
     std::stop_token stop;
     std::function<void(const LoadProgress&)> progress;
 };
@@ -33,14 +39,15 @@ struct LoadOptions {
 class Model {
 public:
     // Reads the checkpoint's spec through its family and places every weight. Empty when stopped.
-    // Errors: whatever checkpoint and family say, with layer and tensor named.
+    // Errors: whatever checkpoint and family say, with layer and tensor named; InvalidArgument for
+    // an edited schedule that the weights do not fit.
     static Result<std::optional<std::shared_ptr<const Model>>>
     load(std::shared_ptr<Backend> backend, Checkpoint checkpoint, const LoadOptions& options = {});
 
-    // A spec with seeded random weights, for experiments on cost alone.
-    static Result<std::shared_ptr<const Model>> synthetic(std::shared_ptr<Backend> backend,
-                                                          const ModelSpec& spec, std::uint64_t seed,
-                                                          DType weights);
+    // A spec with seeded random weights, for experiments on cost alone. Empty when stopped.
+    static Result<std::optional<std::shared_ptr<const Model>>>
+    synthetic(std::shared_ptr<Backend> backend, const ModelSpec& spec, std::uint64_t seed,
+              DType weights, const LoadOptions& options = {});
 
     ~Model();
     const ModelSpec& spec() const;

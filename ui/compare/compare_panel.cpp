@@ -2,6 +2,7 @@
 
 #include "app/bridge/engine_host.h"
 #include "ui/compare/arms_model.h"
+#include "ui/compare/ratio_dialog.h"
 #include "ui/plots/plot_view.h"
 #include "ui/plots/plots.h"
 #include "ui/reports/report_dialog.h"
@@ -38,6 +39,7 @@ namespace hs {
 namespace {
 
 constexpr int kModelRole = Qt::UserRole;
+constexpr int kArmRole = Qt::UserRole + 1; // an Arm with another schedule than the model's
 
 QString label_of(const std::string& model) {
     QString name = QFileInfo(QString::fromStdString(model)).completeBaseName();
@@ -68,6 +70,7 @@ ComparePanel::ComparePanel(EngineHost& host, QWidget* parent)
     , m_host(&host)
     , m_models(new QListWidget)
     , m_add(new QPushButton(tr("&Add a model…")))
+    , m_add_ratios(new QPushButton(tr("Add &ratios…")))
     , m_baseline(new QComboBox)
     , m_prompt(new QPlainTextEdit)
     , m_tokens(new QSpinBox)
@@ -226,7 +229,11 @@ QWidget* ComparePanel::make_editor() {
     column->setSpacing(kSpace);
     column->addWidget(models_label);
     column->addWidget(m_models, 2);
-    column->addWidget(m_add, 0, Qt::AlignLeft);
+    auto* const adders = new QHBoxLayout;
+    adders->addWidget(m_add);
+    adders->addWidget(m_add_ratios);
+    adders->addStretch(1);
+    column->addLayout(adders);
     column->addWidget(prompt_label);
     column->addWidget(m_prompt, 2);
     column->addLayout(form);
@@ -236,6 +243,10 @@ QWidget* ComparePanel::make_editor() {
     editor->setMinimumWidth(264);
 
     connect(m_add, &QPushButton::clicked, this, &ComparePanel::add_file);
+    m_add_ratios->setObjectName(QStringLiteral("compare_add_ratios"));
+    m_add_ratios->setToolTip(
+        tr("One model, or a published architecture, at several hybrid ratios"));
+    connect(m_add_ratios, &QPushButton::clicked, this, &ComparePanel::add_ratios);
     connect(m_models, &QListWidget::itemChanged, this, &ComparePanel::fill_baselines);
     connect(m_run, &QPushButton::clicked, this, &ComparePanel::start);
     connect(m_stop, &QPushButton::clicked, this, &ComparePanel::stop);
@@ -329,8 +340,48 @@ void ComparePanel::add_model_row(const QString& model, const QString& label, boo
     item->setCheckState(checked ? Qt::Checked : Qt::Unchecked);
 }
 
+void ComparePanel::add_arm_row(const Arm& arm) {
+    add_model_row(QString::fromStdString(arm.model), QString::fromStdString(arm.label), true);
+    QListWidgetItem* const item = m_models->item(m_models->count() - 1);
+    item->setData(kArmRole, QVariant::fromValue(arm));
+    item->setToolTip(tr("%1 with another schedule").arg(QString::fromStdString(arm.model)));
+}
+
+void ComparePanel::add_ratios() {
+    std::vector<RatioDialog::Choice> models;
+    for (const NamedModel& model : bundled_models()) {
+        models.push_back({QString::fromStdString(model.name), label_of(model.name)});
+    }
+    for (int i = 0; i < m_models->count(); ++i) {
+        const QListWidgetItem* const item = m_models->item(i);
+        const QString model = item->data(kModelRole).toString();
+        if (!item->data(kArmRole).isValid() &&
+            std::none_of(models.begin(), models.end(),
+                         [&](const auto& choice) { return choice.model == model; })) {
+            models.push_back({model, item->text()});
+        }
+    }
+    for (const NamedModel& published : published_architectures()) {
+        models.push_back(
+            {QString::fromStdString(published.name), QString::fromStdString(published.name)});
+    }
+    auto* const dialog = new RatioDialog(*m_host, models, this);
+    dialog->setAttribute(Qt::WA_DeleteOnClose);
+    connect(dialog, &RatioDialog::chosen, this, [this](const std::vector<Arm>& arms) {
+        // The new arms are compared with one another.
+        for (int i = 0; i < m_models->count(); ++i) {
+            m_models->item(i)->setCheckState(Qt::Unchecked);
+        }
+        for (const Arm& arm : arms) {
+            add_arm_row(arm);
+        }
+        fill_baselines();
+    });
+    dialog->open();
+}
+
 void ComparePanel::fill_bundled() {
-    for (const BundledModel& model : bundled_models()) {
+    for (const NamedModel& model : bundled_models()) {
         add_model_row(QString::fromStdString(model.name), label_of(model.name), true);
     }
     fill_baselines();
@@ -372,7 +423,8 @@ void ComparePanel::fill_baselines() {
     }
     // Full attention is what people compare with, where it takes part.
     const int again = m_baseline->findText(chosen);
-    m_baseline->setCurrentIndex(again >= 0 ? again : std::max(0, m_baseline->findText(tr("full"))));
+    const int full = m_baseline->findText(tr("full"), Qt::MatchEndsWith);
+    m_baseline->setCurrentIndex(again >= 0 ? again : std::max(0, full));
 }
 
 Experiment ComparePanel::experiment() const {
@@ -383,6 +435,9 @@ Experiment ComparePanel::experiment() const {
             Arm arm;
             arm.label = item->text().toStdString();
             arm.model = item->data(kModelRole).toString().toStdString();
+            if (const QVariant edited = item->data(kArmRole); edited.isValid()) {
+                arm = edited.value<Arm>();
+            }
             experiment.arms.push_back(std::move(arm));
         }
     }
@@ -406,9 +461,16 @@ void ComparePanel::set_experiment(const Experiment& experiment) {
     }
     QStringList models;
     for (const Arm& arm : experiment.arms) {
-        models << QString::fromStdString(arm.model);
+        if (arm.edit.empty()) {
+            models << QString::fromStdString(arm.model);
+        }
     }
     choose_models(models);
+    for (const Arm& arm : experiment.arms) {
+        if (!arm.edit.empty()) {
+            add_arm_row(arm);
+        }
+    }
     m_prompt->setPlainText(QString::fromStdString(experiment.workload.prompt));
     m_tokens->setValue(static_cast<int>(experiment.workload.generate_tokens));
     m_repeats->setValue(experiment.repeats);

@@ -69,7 +69,9 @@ private:
     QWidget* make_results();
     void add_model_row(const QString& model, const QString& label, bool checked);
     void fill_bundled();
+    void add_arm_row(const Arm& arm);
     void add_file();
+    void add_ratios();
     void fill_baselines();
     void show_source(PlotSource source);
     void make_answers();
@@ -87,6 +89,7 @@ private:
 
     QListWidget* m_models;
     QPushButton* m_add;
+    QPushButton* m_add_ratios;
     QComboBox* m_baseline;
     QPlainTextEdit* m_prompt;
     QSpinBox* m_tokens;

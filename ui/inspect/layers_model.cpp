@@ -26,6 +26,28 @@ QString shape_of(const GatedDeltaSpec& mixer) {
         .arg(mixer.conv_kernel);
 }
 
+QString shape_of(const LatentSpec& mixer) {
+    QString text = LayersModel::tr("%1 heads over a row of %2 + %3")
+                       .arg(mixer.query_heads)
+                       .arg(mixer.kv_rank)
+                       .arg(mixer.rope_dim);
+    if (mixer.indexer) {
+        text += LayersModel::tr(", %1 keys chosen").arg(mixer.indexer->top_k);
+    }
+    return text;
+}
+
+QString shape_of(const KdaSpec& mixer) {
+    return LayersModel::tr("%1 heads, state %2 × %2, conv %3")
+        .arg(mixer.heads)
+        .arg(mixer.head_dim)
+        .arg(mixer.conv_kernel);
+}
+
+QString shape_of(const LightningSpec& mixer) {
+    return LayersModel::tr("%1 heads, state %2 × %2").arg(mixer.heads).arg(mixer.head_dim);
+}
+
 QString shape_of(const DenseSpec& channel) {
     return LayersModel::tr("dense, %1 wide").arg(channel.intermediate);
 }

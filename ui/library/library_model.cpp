@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <system_error>
 
 namespace hs {
@@ -75,12 +76,20 @@ LibraryModel::Entry entry_of(const fs::path& path, LibraryModel::Origin origin) 
 
 std::vector<LibraryModel::Entry> scan(const QStringList& places) {
     std::vector<LibraryModel::Entry> entries;
-    for (const BundledModel& bundled : bundled_models()) {
+    std::vector<LibraryModel::Entry> architectures; // after what can be opened
+    for (const NamedModel& bundled : bundled_models()) {
         LibraryModel::Entry entry;
         entry.model = QString::fromStdString(bundled.name);
         entry.label = bundled_label(entry.model);
         entry.origin = LibraryModel::Origin::Bundled;
         entries.push_back(std::move(entry));
+    }
+    for (const NamedModel& published : published_architectures()) {
+        LibraryModel::Entry entry;
+        entry.model = QString::fromStdString(published.name);
+        entry.label = entry.model; // its own title once it is read
+        entry.origin = LibraryModel::Origin::Published;
+        architectures.push_back(std::move(entry));
     }
     for (const QString& place : places) {
         const fs::path path = path_of(place);
@@ -97,6 +106,7 @@ std::vector<LibraryModel::Entry> scan(const QStringList& places) {
             entries.push_back(entry_of(path, LibraryModel::Origin::Added));
         }
     }
+    std::move(architectures.begin(), architectures.end(), std::back_inserter(entries));
     return entries;
 }
 
@@ -118,8 +128,8 @@ QString bundled_label(const QString& name) {
 }
 
 QString first_bundled_model() {
-    const std::vector<BundledModel> bundled = bundled_models();
-    for (const BundledModel& model : bundled) {
+    const std::vector<NamedModel> bundled = bundled_models();
+    for (const NamedModel& model : bundled) {
         if (model.name.find("1-7") != std::string::npos) {
             return QString::fromStdString(model.name);
         }
@@ -136,7 +146,11 @@ LibraryModel::LibraryModel(EngineHost& host, QObject* parent)
                     return;
                 }
                 const int row = static_cast<int>(m_next) - 1;
-                m_entries[m_next - 1].summary = summary;
+                Entry& read = m_entries[m_next - 1];
+                read.summary = summary;
+                if (read.origin == Origin::Published) {
+                    read.label = QString::fromStdString(summary.spec.name);
+                }
                 emit dataChanged(index(row), index(row));
                 emit entry_read(row);
                 inspect_next();
@@ -171,7 +185,9 @@ void LibraryModel::show(std::vector<Entry> entries) {
     for (Entry& entry : entries) {
         const int known = row_of(entry.model);
         if (known >= 0) {
-            entry.summary = std::move(m_entries[static_cast<std::size_t>(known)].summary);
+            Entry& before = m_entries[static_cast<std::size_t>(known)];
+            entry.summary = std::move(before.summary);
+            entry.label = std::move(before.label);
         }
     }
     m_entries = std::move(entries);

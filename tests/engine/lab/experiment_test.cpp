@@ -243,7 +243,7 @@ private slots:
         QVERIFY(found.ok());
         QVERIFY(std::filesystem::equivalent(*found, path / "some-model.gguf"));
         bool listed = false;
-        for (const BundledModel& model : bundled_models()) {
+        for (const NamedModel& model : bundled_models()) {
             listed = listed || model.name == "some-model";
             QVERIFY(model.name != "notes");
         }

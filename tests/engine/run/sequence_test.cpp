@@ -423,9 +423,11 @@ void SequenceTest::SyntheticModelsRunAndRepeat() {
     ModelSpec spec = load(checkpoint("qwen3.5-moe") / "hf")->spec();
     for (const DType dtype :
          {DType::F32, DType::F16, DType::BF16, DType::Q8_0, DType::Q4_0, DType::Q4_K}) {
-        const auto model = Model::synthetic(cpu(), spec, 5, dtype);
-        QVERIFY(model.ok());
-        const auto same = Model::synthetic(cpu(), spec, 5, dtype);
+        const auto made = Model::synthetic(cpu(), spec, 5, dtype);
+        QVERIFY(made.ok() && made->has_value());
+        const auto again = Model::synthetic(cpu(), spec, 5, dtype);
+        const auto& model = *made;
+        const auto& same = *again;
         const auto ids = some_ids(50, spec.vocab);
         const auto a = sequence(*model);
         const auto b = sequence(*same);
