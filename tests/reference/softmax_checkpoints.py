@@ -612,8 +612,9 @@ def sweep_one(r):
         **common, num_local_experts=experts, num_experts_per_tok=r.randint(1, 4),
         rope_parameters={"rope_type": "default", "rope_theta": r.choice([1e4, 5e6]),
                          "partial_rotary_factor": r.choice([0.5, 0.25, 1.0])})
+    rotated = int(config.head_dim * config.rope_parameters["partial_rotary_factor"])
     return (family, transformers.MiniMaxM2ForCausalLM, config, dict(
-        gguf_writer=minimax_gguf, gguf_options=matrix,
+        gguf_writer=minimax_gguf, gguf_options=matrix, write_gguf=rotated % 2 == 0,
         config_edit=minimax_released if r.random() < 0.5 else None))
 
 

@@ -391,6 +391,7 @@ Result<Mixers> read_gguf_mixers(Settings& settings, const Frame& frame,
                                    "{}",
                                    settings.where(), mixers.sliding.rope.theta));
     }
+    settings.ignore({"attention.sliding_window"});
     if (mixers.sliding.kv_heads > 0) {
         mixers.sliding.window = TRY(settings.size("attention.sliding_window", limits::context));
     }
