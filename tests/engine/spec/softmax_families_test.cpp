@@ -135,6 +135,7 @@ private slots:
     void MinimaxNormsAllHeadsAndRotatesAPart();
     void UnknownSettingsAreRefused_data();
     void UnknownSettingsAreRefused();
+    void HostileSettingsAreErrors();
 };
 
 void SoftmaxFamiliesTest::MimoLayersDifferByKind() {
@@ -310,6 +311,39 @@ void SoftmaxFamiliesTest::UnknownSettingsAreRefused() {
     QVERIFY(!read.ok());
     const std::string named = key == "swa_num_key_value_heads" ? "KV heads" : key.toStdString();
     QVERIFY2(read.error().text().find(named) != std::string::npos, read.error().text().c_str());
+}
+
+void SoftmaxFamiliesTest::HostileSettingsAreErrors() {
+    const Json hostile = parse(R"([null, true, -1, 0, 1, 3, 1000000007, 9223372036854775807,
+        18446744073709551615, 1e308, -0.5, "", "x", [], [[1]], [-1], {}, {"a": {"b": []}},
+        {"rope_type": "yarn", "factor": 0}, {"full_attention": 3, "sliding_attention": []}])");
+    int refused = 0;
+    for (const char* family : {"mimo", "gpt-oss", "gemma", "minimax"}) {
+        const Json plain = by_name(family);
+        const bool wrapped = plain.contains("text_config");
+        const Json settings = wrapped ? plain["text_config"] : plain;
+        std::vector<std::string> keys{"rope_parameters", "layer_types", "rope_theta"};
+        for (const auto& [key, value] : settings.items()) {
+            keys.push_back(key);
+        }
+        for (const std::string& key : keys) {
+            for (const Json& value : hostile) {
+                Json config = plain;
+                (wrapped ? config["text_config"] : config)[key] = value;
+                const auto read = read_config(config); // an error or a spec, and no more
+                refused += read.ok() ? 0 : 1;
+                if (read.ok()) {
+                    for (const LayerSpec& layer : read->spec.layers) {
+                        const auto& s = std::get<SoftmaxSpec>(layer.mixer);
+                        QVERIFY(s.kv_heads > 0 && s.query_heads % s.kv_heads == 0);
+                        QVERIFY(s.rope.dims <= s.head_dim && s.rope.dims % 2 == 0);
+                        QVERIFY(std::isfinite(s.scale) && s.window >= 0);
+                    }
+                }
+            }
+        }
+    }
+    QVERIFY(refused > 1000);
 }
 
 QTEST_GUILESS_MAIN(SoftmaxFamiliesTest)
