@@ -456,12 +456,12 @@ Result<Weight> CheckpointWeights::packed_mxfp4(const Found& found, std::int64_t 
             for (std::int64_t b = 0; b < blocks; ++b) {
                 const std::byte* const from = values.data.data() + (row * blocks + b) * kBlock / 2;
                 *to++ = factors->data[static_cast<std::size_t>(row * blocks + b)];
-                for (int j = 0; j < 16; ++j) {
-                    const auto nibble = [&](int k) {
-                        const std::byte pair = from[k / 2];
-                        return k % 2 == 0 ? pair & std::byte{15} : pair >> 4;
-                    };
-                    *to++ = nibble(j) | (nibble(j + 16) << 4);
+                // Bytes j and j + 8 hold values 2 j, 2 j + 1 and those 16 behind them.
+                for (int j = 0; j < 8; ++j) {
+                    const std::byte low = from[j];
+                    const std::byte high = from[j + 8];
+                    *to++ = (low & std::byte{15}) | (high << 4);
+                    *to++ = (low >> 4) | (high & std::byte{0xF0});
                 }
             }
         }
