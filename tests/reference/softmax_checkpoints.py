@@ -43,7 +43,8 @@ class Writer:
                 self.plain[name] = tensor.float() if tensor.is_floating_point() else tensor
         w = self.w
         w.add_name("tiny " + arch)
-        w.add_block_count(config.num_hidden_layers)
+        if arch != "mimo2":
+            w.add_block_count(config.num_hidden_layers)
         w.add_context_length(config.max_position_embeddings)
         w.add_embedding_length(config.hidden_size)
         w.add_feed_forward_length(config.intermediate_size)
@@ -116,9 +117,15 @@ class Writer:
 PARTS = (("gate", "gate_proj"), ("up", "up_proj"), ("down", "down_proj"))
 
 
-def mimo_gguf(path, config, state, fused=False, **options):
+def mimo_gguf(path, config, state, fused=False, predicting=0, **options):
     w = Writer(path, "mimo2", config, state, **options)
-    slides = [t == "sliding_attention" for t in config.layer_types]
+    slides = [t == "sliding_attention" for t in config.layer_types] + [True] * predicting
+    w.w.add_block_count(config.num_hidden_layers + predicting)
+    if predicting:  # blocks behind the trunk, which counts and arrays hold too
+        w.w.add_nextn_predict_layers(predicting)
+        for n in range(config.num_hidden_layers, config.num_hidden_layers + predicting):
+            w.put(f"blk.{n}.nextn.eh_proj.weight", torch.zeros(4, 8))
+            w.put(f"blk.{n}.attn_q.weight", torch.zeros(4, 4))
     w.w.add_head_count_kv([config.num_key_value_heads * (2 if s else 1) for s in slides])
     w.w.add_sliding_window(config.sliding_window)
     w.w.add_array("mimo2.attention.sliding_window_pattern", slides)
@@ -485,7 +492,8 @@ def main(out):
     out = pathlib.Path(out)
     write = checkpoint_writer.write
     write(out / "mimo-v2-flash", build(transformers.MiMoV2FlashForCausalLM, mimo_config()),
-          tokens=150, seed=101, config_edit=mimo_released, gguf_writer=mimo_gguf)
+          tokens=150, seed=101, config_edit=mimo_released, gguf_writer=mimo_gguf,
+          gguf_options={"predicting": 2})
     # Twice the window and more, both kinds of layer with groups that are no powers of two, in
     # transformers' own spelling.
     write(out / "mimo-v2-groups", build(transformers.MiMoV2FlashForCausalLM, mimo_config(
