@@ -17,6 +17,7 @@ constexpr const char* kFamily = "minimax-01";
 // From this id on the published output matrix has rows that belong to no token (lightning.md
 // section 2.5).
 constexpr std::int64_t kFirstWithoutToken = 200032;
+constexpr std::int64_t kMostIds = 200064;
 // Added tokens without a row lie among the last ids; as many rows are looked at.
 constexpr std::int64_t kRowsLookedAt = 4096;
 
@@ -29,7 +30,7 @@ bool all_zero(std::span<const std::byte> bytes) {
 // Ids whose rows of the output matrix are zeros: their logit would be 0, above most others'.
 std::vector<std::int32_t> ids_without_token(const Checkpoint& checkpoint, const std::string& output,
                                             std::int64_t vocab, std::vector<std::int64_t> listed) {
-    for (std::int64_t id = kFirstWithoutToken; id < vocab; ++id) {
+    for (std::int64_t id = kFirstWithoutToken; id < std::min(vocab, kMostIds); ++id) {
         listed.push_back(id);
     }
     const TensorInfo* table = checkpoint.find(output);
