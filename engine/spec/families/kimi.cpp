@@ -470,6 +470,13 @@ Result<SpecAndTensors> read_config(const Checkpoint& checkpoint) {
     if (std::find(parts.mixed.begin(), parts.mixed.end(), true) != parts.mixed.end()) {
         parts.moe = TRY(read_experts(settings, checkpoint));
         parts.moe.glu = parts.dense.glu;
+    } else {
+        settings.ignore({"num_experts", "num_local_experts", "num_experts_per_token",
+                         "num_experts_per_tok", "moe_intermediate_size", "num_shared_experts",
+                         "n_shared_experts", "moe_router_activation_func", "moe_renormalize",
+                         "norm_topk_prob", "routed_scaling_factor", "num_expert_group", "n_group",
+                         "topk_group", "use_grouped_topk", "topk_method",
+                         "routed_expert_hidden_size", "latent_moe_use_norm"});
     }
     ModelSpec& spec = parts.frame.spec;
     spec.residual_block = TRY(settings.count("attn_res_block_size", limits::layers, 0));
@@ -484,15 +491,26 @@ Result<SpecAndTensors> read_config(const Checkpoint& checkpoint) {
                                    ? "language_model.model."
                                    : tensor_prefix(checkpoint);
     const std::string layer = prefix + "layers.{L}.";
+    const std::string output =
+        std::string(prefix == "language_model.model." ? "language_model." : "") + "lm_head.weight";
+    if (checkpoint.find(output) != nullptr) {
+        spec.tied_embedding = false; // transformers' class ties nothing, whatever the config says
+    }
     TensorNames names;
     names.add("embedding", prefix + "embed_tokens.weight");
-    names.add("output", (prefix == "language_model.model." ? "language_model." : "") +
-                            std::string("lm_head.weight"));
+    names.add("output", output);
     names.add("norm", prefix + "norm.weight");
     names.add("layers.#.mixer_norm", layer + "input_layernorm.weight");
     names.add("layers.#.channel_norm", layer + "post_attention_layernorm.weight");
     add_mixer_names(names, checkpoint, layer, parts);
     add_dense_names(names, layer, false);
+    if (any_tensor_ends(checkpoint, ".block_sparse_moe.gate_proj.weight")) {
+        // transformers renames all channel mixers when it saves, dense ones too.
+        for (const char* part : {"gate", "up", "down"}) {
+            names.add(std::string("layers.#.channel.") + part,
+                      layer + "block_sparse_moe." + part + "_proj.weight");
+        }
+    }
     add_expert_names(names, checkpoint, layer, parts.moe);
     add_residual_names(names, prefix);
     return SpecAndTensors{assemble(parts), names.map(), kimi_extra};
@@ -642,13 +660,17 @@ Result<SpecAndTensors> read_gguf(const Checkpoint& checkpoint) {
         parts.frame.spec.residual_block = TRY(settings.count(block, limits::layers, 0));
     }
     TRY(settings.refuse_unknown("Kimi"));
-    TensorNames names;
-    add_gguf_names(names, checkpoint, parts);
+    TensorNames of_latent;
+    add_gguf_names(of_latent, checkpoint, parts);
+    TensorNames of_kda = of_latent;
+    of_latent.add("layers.#.mixer.gate", "blk.{L}.attn_gate.weight");
+    of_kda.add("layers.#.mixer.gate", "blk.{L}.ssm_g.weight");
     const std::int64_t trunk = parts.frame.layers;
     const auto extra = [trunk](std::string_view tensor) -> const char* {
         return is_behind_trunk(tensor, trunk) ? "multi-token prediction" : known_extra(tensor);
     };
-    return SpecAndTensors{assemble(parts), names.map(), extra};
+    return SpecAndTensors{assemble(parts), by_layer(parts.full, of_latent.map(), of_kda.map()),
+                          extra};
 }
 
 } // namespace

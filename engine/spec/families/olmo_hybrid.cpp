@@ -154,19 +154,6 @@ void add_linear_names(TensorNames& names, const Checkpoint& checkpoint) {
     names.add_source(to + "conv", std::move(conv));
 }
 
-// The layer of "layers.7.mixer.q", or -1.
-std::int64_t layer_of(std::string_view spec_tensor) {
-    constexpr std::string_view kStart = "layers.";
-    if (!spec_tensor.starts_with(kStart)) {
-        return -1;
-    }
-    std::int64_t layer = 0;
-    for (std::size_t i = kStart.size(); i < spec_tensor.size() && spec_tensor[i] != '.'; ++i) {
-        layer = 10 * layer + (spec_tensor[i] - '0');
-    }
-    return layer;
-}
-
 } // namespace
 
 Result<SpecAndTensors> read_olmo_hybrid(const Checkpoint& checkpoint) {
@@ -198,14 +185,8 @@ Result<SpecAndTensors> read_olmo_hybrid(const Checkpoint& checkpoint) {
     TensorNames of_linear;
     add_names(of_linear, checkpoint, full);
     add_linear_names(of_linear, checkpoint);
-    const auto tensors = [full, in_full = of_full.map(),
-                          in_linear = of_linear.map()](std::string_view spec_tensor) {
-        const std::int64_t layer = layer_of(spec_tensor);
-        const bool linear = layer >= 0 && layer < static_cast<std::int64_t>(full.size()) &&
-                            !full[static_cast<std::size_t>(layer)];
-        return linear ? in_linear(spec_tensor) : in_full(spec_tensor);
-    };
-    return SpecAndTensors{std::move(frame.spec), tensors, known_extra};
+    return SpecAndTensors{std::move(frame.spec), by_layer(full, of_full.map(), of_linear.map()),
+                          known_extra};
 }
 
 } // namespace hs

@@ -367,6 +367,26 @@ void TensorNames::add_source(std::string spec_tensor, TensorSource source) {
     m_sources.insert_or_assign(std::move(spec_tensor), std::move(source));
 }
 
+void TensorNames::add_draft_layer(const std::string& layer, const std::string& head) {
+    constexpr std::string_view kLayer = "layers.#.";
+    const auto moved = [&](std::string& name) {
+        if (name.starts_with(layer)) {
+            name.replace(0, layer.size(), head);
+        }
+    };
+    std::map<std::string, TensorSource, std::less<>> more;
+    for (const auto& [spec_tensor, source] : m_sources) {
+        if (spec_tensor.starts_with(kLayer)) {
+            TensorSource copy = source;
+            moved(copy.name);
+            moved(copy.mxfp4_scales);
+            std::for_each(copy.more.begin(), copy.more.end(), moved);
+            more.emplace("draft.#." + spec_tensor.substr(kLayer.size()), std::move(copy));
+        }
+    }
+    m_sources.merge(more);
+}
+
 TensorMap TensorNames::map() const {
     return [sources = m_sources](std::string_view spec_tensor) -> Result<TensorSource> {
         // "layers.7.channel.experts.3.up" is looked up as "layers.#.channel.experts.#.up".
@@ -411,6 +431,23 @@ TensorMap TensorNames::map() const {
             source.expert = std::stoll("0" + numbers[1]);
         }
         return source;
+    };
+}
+
+TensorMap by_layer(std::vector<bool> full, TensorMap in_full, TensorMap in_others) {
+    return [full = std::move(full), in_full = std::move(in_full),
+            in_others = std::move(in_others)](std::string_view spec_tensor) {
+        constexpr std::string_view kStart = "layers.";
+        bool other = false;
+        if (spec_tensor.starts_with(kStart)) {
+            std::size_t layer = 0;
+            for (std::size_t i = kStart.size(); i < spec_tensor.size() && spec_tensor[i] != '.';
+                 ++i) {
+                layer = 10 * layer + static_cast<std::size_t>(spec_tensor[i] - '0');
+            }
+            other = layer < full.size() && !full[layer];
+        }
+        return other ? in_others(spec_tensor) : in_full(spec_tensor);
     };
 }
 

@@ -97,11 +97,18 @@ public:
     // A tensor that holds all experts, all or some rows of each.
     void add_stacked(std::string spec_tensor, std::string checkpoint_tensor,
                      std::vector<TensorSource::RowRange> rows = {}, std::int64_t file_rows = 0);
+    // The names of a layer once more for the multi-token prediction head ("draft.#."): in the
+    // checkpoint's names `layer` ("model.layers.{L}.") becomes `head` ("mtp.layers.0.").
+    void add_draft_layer(const std::string& layer, const std::string& head);
     TensorMap map() const;
 
 private:
     std::map<std::string, TensorSource, std::less<>> m_sources;
 };
+
+// Where one name of a spec stands for different tensors by the layer's mixer: `full` layers are
+// looked up in one map, the others in the other, and what belongs to no layer in the first.
+TensorMap by_layer(std::vector<bool> full, TensorMap in_full, TensorMap in_others);
 
 // What is common to all families here, before layers are known.
 struct Frame {
