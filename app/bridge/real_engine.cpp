@@ -92,6 +92,7 @@ Result<std::optional<std::unique_ptr<ChatEngine>>> load(const OpenModelRequest& 
                                         ? std::min(request.context_tokens, own)
                                         : std::min(kUsualContext, own);
     sequence.snapshot_budget_bytes = request.snapshot_budget_bytes;
+    sequence.draft = true; // where the model has a head for it
 
     ModelSummary summary;
     summary.path = QString::fromStdU16String(path.u16string());

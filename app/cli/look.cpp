@@ -21,7 +21,8 @@ constexpr const char* kInfoJson = R"help(JSON:
   hidden, vocab, context_length, tied_embedding
   schedule ("1:3 (2 full attention, 6 gated delta)"), ratio ("1:3")
   layers [{layer, kind, letter, mixer, channel}]
-  parameters {total, active, embedding, token_mixers, channel_mixers}
+  parameters {total, active, embedding, token_mixers, channel_mixers,
+              draft (of a multi-token prediction head, in none of the others)}
   kv_dtype, state [{context_tokens, bytes, by_kind {"KV cache": bytes}}]   4K, 32K, 128K, 1M
   state_growth_bytes_per_token, state_fixed_bytes
   break_even_tokens   context from which the state is smaller than with full attention at every

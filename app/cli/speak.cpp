@@ -32,6 +32,7 @@ JSON (printed at the end):
   seed           that was used
   metrics        timings {queue_ms, tokenise_ms, restore_ms, prefill_ms, ttft_ms, decode_ms,
                  prompt_tokens, reused_tokens, prefilled_tokens, generated_tokens,
+                 drafted_tokens, accepted_tokens, draft_gain (against plain decoding; 0: unknown),
                  prefill_tokens_per_s, decode_tokens_per_s}, sampling, state {context_tokens,
                  context_limit, used_bytes, held_bytes, layers [{layer, kind, ...}]}, reuse_note
   peak_resident_bytes
@@ -43,6 +44,7 @@ struct GenerateOptions {
     std::string system;
     bool raw = false;
     bool no_think = false;
+    bool no_draft = false;
     bool json = false;
     std::int64_t tokens = 512;
     std::int64_t context = 0;
@@ -83,6 +85,10 @@ void print_figures(const GenerateResult& result, const std::string& kv_dtype) {
         rate_text(t.prefill_tokens_per_s()), ms_text(t.ttft_ms), t.generated_tokens,
         rate_text(t.decode_tokens_per_s()), bytes_text(static_cast<double>(bytes)),
         result.state.context_tokens, kv_dtype, result.seed));
+    if (t.drafted_tokens > 0) {
+        note(fmt::format("guessed ahead: {} of {} tokens came, {:.2f} times the throughput without",
+                         t.accepted_tokens, t.drafted_tokens, t.draft_gain));
+    }
 }
 
 Result<int> run_generate(const GenerateOptions& options, std::stop_token stop) {
@@ -97,6 +103,7 @@ Result<int> run_generate(const GenerateOptions& options, std::stop_token stop) {
     SequenceOptions sequence_options;
     sequence_options.state.kv_dtype = TRY(kv_dtype_named(options.device.kv_dtype, *loaded->model));
     sequence_options.snapshot_budget_bytes = 0; // one reply, nothing to return to
+    sequence_options.draft = !options.no_draft;
     sequence_options.state.context_tokens = options.context;
     if (options.context == 0) {
         const std::vector<TokenId> ids = TRY(prompt_ids(*loaded, request));
@@ -291,6 +298,8 @@ void add_generate(CLI::App& app, Action& action) {
     command->add_flag("--raw", options->raw, "no chat template: the text goes on as it is");
     command->add_option("--system", options->system, "a system prompt");
     command->add_flag("--no-think", options->no_think, "for templates with a thinking switch: off");
+    command->add_flag("--no-draft", options->no_draft,
+                      "do not guess ahead with the model's multi-token prediction head");
     command
         ->add_option("--context", options->context,
                      "the most tokens to hold; 0: what prompt and reply need")

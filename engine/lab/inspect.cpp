@@ -177,7 +177,8 @@ Json to_json(const ModelInspection& seen) {
               {"active", p.active},
               {"embedding", p.embedding},
               {"token_mixers", p.token_mixers},
-              {"channel_mixers", p.channel_mixers}}},
+              {"channel_mixers", p.channel_mixers},
+              {"draft", p.draft}}},
             {"kv_dtype", kv_dtype_name(seen.kv_dtype)},
             {"state", std::move(state)},
             {"state_growth_bytes_per_token", seen.growth_bytes_per_token},
@@ -217,6 +218,10 @@ std::string to_text(const ModelInspection& seen) {
                      "mixers {}",
                      count_text(p.total), count_text(p.active), count_text(p.embedding),
                      count_text(p.token_mixers), count_text(p.channel_mixers)));
+    if (p.draft > 0) {
+        line("", fmt::format("and {} of a multi-token prediction head, which guesses ahead",
+                             count_text(p.draft)));
+    }
     if (seen.weights_present) {
         std::string formats;
         for (const auto& [format, bytes] : seen.bytes_by_format) {

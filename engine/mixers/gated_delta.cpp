@@ -64,6 +64,19 @@ public:
             op.decay_out = backend.scratch(tokens, s.value_heads).data;
             op.beta_out = backend.scratch(tokens, s.value_heads).data;
         }
+        if (step.tentative > 0) {
+            TRY(delta.hold(backend, tokens, {&op.qkv, &op.z, &op.b, &op.a}));
+            delta.set_again([&backend, op](std::int64_t n) {
+                GatedDeltaOp first = op;
+                first.qkv = op.qkv.slice(0, n);
+                first.z = op.z.slice(0, n);
+                first.b = op.b.slice(0, n);
+                first.a = op.a.slice(0, n);
+                first.out = backend.scratch(n, op.out.extent[1]);
+                first.decay_out = first.beta_out = nullptr;
+                backend.gated_delta(first);
+            });
+        }
         backend.gated_delta(op);
         delta.advance(tokens);
         backend.matmul(op.out, m_out, out);

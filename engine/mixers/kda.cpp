@@ -75,6 +75,19 @@ public:
             op.decay_out = room(s.heads).data;
             op.beta_out = room(s.heads).data;
         }
+        if (step.tentative > 0) {
+            TRY(held.hold(backend, tokens, {&op.q, &op.k, &op.v, &op.decay, &op.b, &op.gate}));
+            held.set_again([&backend, op](std::int64_t n) {
+                KdaOp first = op;
+                for (auto* rows :
+                     {&first.q, &first.k, &first.v, &first.decay, &first.b, &first.gate}) {
+                    *rows = rows->slice(0, n);
+                }
+                first.out = backend.scratch(n, op.out.extent[1]);
+                first.decay_out = first.beta_out = nullptr;
+                backend.kda(first);
+            });
+        }
         backend.kda(op);
         held.advance(tokens);
         backend.matmul(op.out, m_out, out);

@@ -30,6 +30,30 @@ public:
         return {};
     }
 
+    Result<void> take_back(std::int64_t tokens) override {
+        set_position(position() - tokens);
+        return {};
+    }
+    // Of the rows, then of the indexer's keys.
+    std::vector<std::byte> tail(std::int64_t from) const override {
+        std::vector<std::byte> bytes = m_rows.copy_tail(from);
+        if (m_index) {
+            const std::vector<std::byte> more = m_index->copy_tail(from);
+            bytes.insert(bytes.end(), more.begin(), more.end());
+        }
+        return bytes;
+    }
+    Result<void> add_tail(std::int64_t to, std::span<const std::byte> bytes) override {
+        const auto row = static_cast<std::size_t>(m_rows.position_bytes());
+        const std::size_t key = m_index ? static_cast<std::size_t>(m_index->position_bytes()) : 0;
+        const std::size_t rows = bytes.size() / (row + key) * row;
+        TRY(m_rows.add_tail(to, bytes.first(rows)));
+        if (m_index) {
+            TRY(m_index->add_tail(to, bytes.subspan(rows)));
+        }
+        return {};
+    }
+
     Result<void> make_room(std::int64_t positions) {
         TRY(m_rows.make_room(positions));
         if (m_index) {

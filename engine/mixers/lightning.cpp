@@ -59,15 +59,34 @@ public:
         }
         LightningOp op;
         op.spec = s;
-        op.q = q;
-        op.k = k;
-        op.v = heads_of(2);
         op.gate = gate;
         op.decay_rates = m_decay_rates.data();
         op.norm_weight = m_norm.data();
         op.norm_eps = m_norm_eps;
         op.state = held.matrix();
         op.out = backend.scratch(tokens, channels);
+        View<const float, 2> rows = qkv;
+        const auto point_to_rows = [part, head, heads = s.heads, dim = s.head_dim](
+                                       LightningOp& some, View<const float, 2> from) {
+            const auto view = [&](std::int64_t which) {
+                return View<const float, 3>(from.data + which * part, {from.extent[0], heads, dim},
+                                            {from.stride[0], head, 1});
+            };
+            some.q = view(0);
+            some.k = view(1);
+            some.v = view(2);
+        };
+        if (step.tentative > 0) {
+            TRY(held.hold(backend, tokens, {&rows, &op.gate}));
+            held.set_again([&backend, op, rows, point_to_rows](std::int64_t n) {
+                LightningOp first = op;
+                point_to_rows(first, rows.slice(0, n));
+                first.gate = op.gate.slice(0, n);
+                first.out = backend.scratch(n, op.out.extent[1]);
+                backend.lightning(first);
+            });
+        }
+        point_to_rows(op, rows);
         backend.lightning(op);
         held.advance(tokens);
         backend.matmul(op.out, m_out, out);

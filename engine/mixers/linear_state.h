@@ -6,8 +6,11 @@
 #include "engine/state/recurrent_state.h"
 
 #include <cstdint>
+#include <functional>
+#include <initializer_list>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace hs {
@@ -36,12 +39,59 @@ public:
     float* conv() const { return m_state.conv(); }
     void advance(std::int64_t tokens) { m_position += tokens; }
 
+    // Before an op whose last tokens may be taken back: keeps the state, and copies of the op's
+    // inputs, to which the views then point.
+    Result<void> hold(Backend& backend, std::int64_t tokens,
+                      std::initializer_list<View<const float, 2>*> inputs) {
+        m_kept = m_state.copy();
+        std::int64_t floats = 0;
+        for (const View<const float, 2>* input : inputs) {
+            floats += tokens * input->extent[1];
+        }
+        const auto bytes = floats * static_cast<std::int64_t>(sizeof(float));
+        if (m_inputs == nullptr || m_inputs->bytes() < bytes) {
+            m_inputs = TRY(backend.allocate(bytes));
+        }
+        auto* to = reinterpret_cast<float*>(m_inputs->data());
+        for (View<const float, 2>* input : inputs) {
+            const View<float, 2> copy(to, {tokens, input->extent[1]});
+            for (std::int64_t t = 0; t < tokens; ++t) {
+                backend.copy(reinterpret_cast<std::byte*>(&copy(t, 0)),
+                             reinterpret_cast<const std::byte*>(&(*input)(t, 0)),
+                             input->extent[1] * static_cast<std::int64_t>(sizeof(float)));
+            }
+            *input = copy;
+            to += tokens * input->extent[1];
+        }
+        m_held_tokens = tokens;
+        return {};
+    }
+    // How to run that op on its first n tokens again.
+    void set_again(std::function<void(std::int64_t n)> again) { m_again = std::move(again); }
+    Result<void> take_back(std::int64_t tokens) override {
+        if (tokens == 0) {
+            return {};
+        }
+        HS_ASSERT(m_again && tokens <= m_held_tokens);
+        TRY(m_state.restore(m_kept));
+        if (m_held_tokens > tokens) {
+            m_again(m_held_tokens - tokens);
+        }
+        m_position -= tokens;
+        m_again = nullptr; // once
+        return {};
+    }
+
 private:
     explicit LinearState(RecurrentState state)
         : m_state(state) {}
 
     RecurrentState m_state;
     std::int64_t m_position = 0;
+    std::vector<std::byte> m_kept; // the state before the held tokens
+    std::unique_ptr<Buffer> m_inputs;
+    std::int64_t m_held_tokens = 0;
+    std::function<void(std::int64_t)> m_again;
 };
 
 inline bool shows_gates(const Step& step) {

@@ -196,6 +196,16 @@ constexpr std::array<ChannelMixerRow, 2> kChannelMixers{{
 
 } // namespace
 
+std::vector<std::byte> MixerState::tail(std::int64_t) const {
+    HS_ASSERT(false); // a state that can be cut says what was cut off
+    return {};
+}
+
+Result<void> MixerState::add_tail(std::int64_t, std::span<const std::byte>) {
+    HS_ASSERT(false);
+    return {};
+}
+
 std::span<const TokenMixerRow> token_mixers() {
     return kTokenMixers;
 }

@@ -34,6 +34,19 @@ public:
         return {};
     }
 
+    // A ring has room beside its window: what a few tokens overwrote is no longer seen.
+    Result<void> take_back(std::int64_t tokens) override {
+        HS_ASSERT(tokens <= kRingSlack);
+        m_cache.set_position(m_cache.position() - tokens);
+        return {};
+    }
+    std::vector<std::byte> tail(std::int64_t from) const override {
+        return m_cache.copy_tail(from);
+    }
+    Result<void> add_tail(std::int64_t to, std::span<const std::byte> bytes) override {
+        return m_cache.add_tail(to, bytes);
+    }
+
     SoftmaxCache& cache() { return m_cache; }
 
 private:

@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,6 +57,12 @@ public:
     virtual StateImage image() const = 0;
     // Returns to an image of an earlier position, or back to nothing for position 0 (empty image).
     virtual Result<void> restore(const StateImage& image) = 0;
+    // Where can_cut(): what positions [from, position()) hold, to be put back by add_tail().
+    virtual std::vector<std::byte> tail(std::int64_t from) const;
+    // `bytes` are a tail from where the state stands now; afterwards it stands at `to`.
+    virtual Result<void> add_tail(std::int64_t to, std::span<const std::byte> bytes);
+    // Takes the last `tokens` of the last call back, at most as many as its Step called tentative.
+    virtual Result<void> take_back(std::int64_t tokens) = 0;
 };
 
 // The positions that the last indexer of a forward pass chose, for the layers behind it that have
@@ -69,6 +76,7 @@ struct ChosenPositions {
 // Where a forward pass stands.
 struct Step {
     std::int64_t first_position = 0; // of the call's first token
+    std::int64_t tentative = 0;      // of the call's last tokens, how many may be taken back
     int layer = 0;
     const Tap* tap = nullptr;
     ChosenPositions* chosen = nullptr; // null: no layer reads what another chose

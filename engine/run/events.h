@@ -30,6 +30,9 @@ struct GenerateRequest {
     Sampling sampling;
     std::int64_t max_tokens = 512;
     std::vector<std::string> stop_strings;
+    // Guess ahead with the model's multi-token prediction head, where it has one and it pays. The
+    // reply is the same either way.
+    bool draft = true;
 };
 
 enum class FinishReason { EndToken, StopString, TokenLimit, ContextFull, Stopped, Failed };
@@ -47,6 +50,9 @@ struct Timings {
     std::int64_t reused_tokens = 0; // held already, not read again
     std::int64_t prefilled_tokens = 0;
     std::int64_t generated_tokens = 0;
+    std::int64_t drafted_tokens = 0;  // guessed ahead
+    std::int64_t accepted_tokens = 0; // of them, those that came
+    double draft_gain = 0;            // decode throughput against decoding without; 0: not known
 
     double prefill_tokens_per_s() const {
         return prefill_ms > 0 ? 1000.0 * static_cast<double>(prefilled_tokens) / prefill_ms : 0;

@@ -5,9 +5,11 @@
 #include "engine/text/detokenizer.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <fmt/format.h>
 #include <new>
+#include <optional>
 
 namespace hs {
 
@@ -98,15 +100,14 @@ std::vector<std::int64_t> turning_points(const LoadedModel& loaded, const Genera
     return points;
 }
 
-// A reply that this sequence holds is taken over with its own ids: the tokenizer might cut its text
-// otherwise, and then all of it would have to be read again.
-std::vector<TokenId> with_held_replies(const LoadedModel& loaded, const Sequence& sequence,
-                                       std::vector<TokenId> prompt) {
-    const auto held = sequence.ids();
-    for (const HeldReply& reply : sequence.replies()) {
+// Replies that lie in a text the sequence has, put into a prompt with their own ids: the tokenizer
+// might cut their words otherwise.
+std::vector<TokenId> with_replies_of(const LoadedModel& loaded, const Sequence::Text& text,
+                                     std::vector<TokenId> prompt) {
+    for (const HeldReply& reply : text.replies) {
         const auto first = static_cast<std::size_t>(reply.first);
         if (prompt.size() <= first ||
-            !std::equal(held.begin(), held.begin() + reply.first, prompt.begin())) {
+            !std::equal(text.ids.begin(), text.ids.begin() + reply.first, prompt.begin())) {
             break; // parted before it
         }
         const std::vector<TokenId> cut = loaded.tokenizer->encode(reply.text, Specials::Plain);
@@ -120,6 +121,62 @@ std::vector<TokenId> with_held_replies(const LoadedModel& loaded, const Sequence
     }
     return prompt;
 }
+
+// The prompt as it agrees longest with what the sequence holds or has set aside.
+std::vector<TokenId> with_held_replies(const LoadedModel& loaded, const Sequence& sequence,
+                                       const std::vector<TokenId>& prompt) {
+    std::vector<TokenId> best = prompt;
+    std::ptrdiff_t most = -1;
+    std::vector<TokenId> own = prompt; // with the replies before any fork
+    for (const Sequence::Text& text : sequence.texts()) {
+        const bool held = most < 0; // the first
+        std::vector<TokenId> tried = with_replies_of(loaded, text, held ? prompt : own);
+        const auto same =
+            std::mismatch(text.ids.begin(), text.ids.end(), tried.begin(), tried.end()).first -
+            text.ids.begin();
+        if (held) {
+            own = tried;
+        }
+        if (same > most) {
+            most = same;
+            best = std::move(tried);
+        }
+    }
+    return best;
+}
+
+// Whether guessing ahead pays: a few tokens are decoded without, then guesses go on for as long as
+// they bring more tokens in their time.
+class DraftPace {
+public:
+    bool guesses() const { return m_plain_steps >= kPlainSteps && !m_loses; }
+    void plain_step(double ms) {
+        m_plain_ms += ms;
+        ++m_plain_steps;
+    }
+    void guess_step(double ms) { m_guess_ms += ms; }
+    void settle(bool came) {
+        ++m_guesses;
+        m_came += came ? 1 : 0;
+        m_loses = m_guesses >= kTrial && gain() < 1.0;
+    }
+    std::int64_t guesses_made() const { return m_guesses; }
+    std::int64_t guesses_that_came() const { return m_came; }
+    double gain() const {
+        if (m_guesses == 0 || m_plain_steps == 0 || m_guess_ms <= 0) {
+            return 0;
+        }
+        const auto tokens = static_cast<double>(m_guesses + m_came);
+        return tokens * (m_plain_ms / static_cast<double>(m_plain_steps)) / m_guess_ms;
+    }
+
+private:
+    static constexpr std::int64_t kPlainSteps = 4; // to know what a step takes
+    static constexpr std::int64_t kTrial = 12;     // guesses before it may be given up
+    double m_plain_ms = 0, m_guess_ms = 0;
+    std::int64_t m_plain_steps = 0, m_guesses = 0, m_came = 0;
+    bool m_loses = false;
+};
 
 // Prefills a prompt and decodes a reply; the parts share what they fill.
 class Reply {
@@ -162,7 +219,7 @@ private:
         std::vector<std::int64_t> points = turning_points(m_loaded, m_request, prompt);
         if (!m_request.raw) {
             const auto before = static_cast<std::int64_t>(prompt.size());
-            prompt = with_held_replies(m_loaded, m_sequence, std::move(prompt));
+            prompt = with_held_replies(m_loaded, m_sequence, prompt);
             for (std::int64_t& point : points) { // all replies lie before them
                 point += static_cast<std::int64_t>(prompt.size()) - before;
             }
@@ -193,14 +250,16 @@ private:
     // Keeps what the sequence holds of the prompt, and says why more was not kept.
     Result<void> reuse(const std::vector<TokenId>& prompt) {
         const auto begin = Clock::now();
-        const auto held = m_sequence.ids();
-        const auto [mine, theirs] =
-            std::mismatch(held.begin(), held.end(), prompt.begin(), prompt.end());
+        const auto held_tokens = m_sequence.position();
         // The last token is always read: its logits begin the reply.
-        const std::int64_t same =
-            std::min(mine - held.begin(), static_cast<std::ptrdiff_t>(prompt.size()) - 1);
-        const auto held_tokens = static_cast<std::int64_t>(held.size());
-        const std::int64_t kept = TRY(m_sequence.restore(same));
+        const auto most = static_cast<std::int64_t>(prompt.size()) - 1;
+        std::int64_t same = 0;
+        for (const Sequence::Text& text : m_sequence.texts()) {
+            const auto [mine, theirs] =
+                std::mismatch(text.ids.begin(), text.ids.end(), prompt.begin(), prompt.end());
+            same = std::max(same, std::min<std::int64_t>(most, mine - text.ids.begin()));
+        }
+        const std::int64_t kept = TRY(m_sequence.keep_common_prefix(prompt, most));
         if (same < held_tokens && same + kNearTokens < static_cast<std::int64_t>(prompt.size())) {
             m_result.reuse_note = fmt::format(
                 "from token {} on the text is not what was held: it was edited, or the template "
@@ -295,8 +354,8 @@ private:
     Result<void> decode(bool thinking) {
         Detokenizer detokenizer(*m_loaded.tokenizer, m_request.stop_strings);
         ThinkingSplitter splitter(thinking);
+        m_reply_begin = m_sequence.position();
         double step_ms = 0;
-        const std::int64_t reply_begin = m_sequence.position();
         const std::int64_t limit = m_request.max_tokens;
         while (true) {
             const std::int32_t id = m_sampler.sample(m_logits);
@@ -306,9 +365,10 @@ private:
                 m_result.timings.ttft_ms = ms_since(m_begin);
                 m_decode_begin = Clock::now();
             }
+            const bool read_already = TRY(settle_guess(id));
             const bool ends = m_loaded.tokenizer->ends_reply(id);
             const bool last = limit > 0 && static_cast<std::int64_t>(m_result.ids.size()) >= limit;
-            const bool full = m_sequence.position() >= m_sequence.context_limit();
+            const bool full = last_position() >= m_sequence.context_limit();
             std::string text = ends ? std::string() : detokenizer.push(id) + text_of_tag(id);
             const bool over = ends || detokenizer.stopped() || last || full;
             if (over) {
@@ -327,11 +387,19 @@ private:
                 break;
             }
             const auto step_begin = Clock::now();
-            TRY(m_loaded.model->forward(
-                m_sequence, {&id, 1}, Model::Logits::Last,
-                View<float, 2>(m_logits.data(), {1, vocab()}), nullptr,
-                step_ms > kStopMs || m_sequence.can_cut() ? m_stop : std::stop_token()));
-            step_ms = ms_since(step_begin);
+            if (read_already) {
+                std::copy_n(m_pair.begin() + vocab(), vocab(), m_logits.begin());
+            } else if (may_guess(step_ms)) {
+                TRY(step_with_guess(id));
+                m_pace.guess_step(ms_since(step_begin));
+            } else {
+                TRY(m_loaded.model->forward(
+                    m_sequence, {&id, 1}, Model::Logits::Last,
+                    View<float, 2>(m_logits.data(), {1, vocab()}), nullptr,
+                    step_ms > kStopMs || m_sequence.can_cut() ? m_stop : std::stop_token()));
+                step_ms = ms_since(step_begin);
+                m_pace.plain_step(step_ms);
+            }
             if (m_stop.stop_requested()) {
                 m_result.reason = FinishReason::Stopped;
                 break;
@@ -339,13 +407,63 @@ private:
             m_result.timings.decode_ms = ms_since(m_decode_begin);
             tell_state();
         }
+        if (m_guess) { // stopped before it was settled
+            TRY(m_sequence.take_back(1));
+        }
         const ThinkingSplitter::Piece rest = splitter.flush();
         if (!rest.text.empty() || !rest.thinking.empty()) {
             tell_token(m_result.ids.back(), rest, splitter.thinking());
         }
-        m_result.timings.decode_ms = ms_since(m_decode_begin);
-        note_reply(reply_begin);
+        Timings& timings = m_result.timings;
+        timings.decode_ms = ms_since(m_decode_begin);
+        timings.drafted_tokens = m_pace.guesses_made();
+        timings.accepted_tokens = m_pace.guesses_that_came();
+        timings.draft_gain = m_pace.gain();
+        note_reply(m_reply_begin);
         return {};
+    }
+
+    // --- guessing ahead ---
+
+    std::int64_t last_position() const { // of the last id, read or not
+        return m_reply_begin + static_cast<std::int64_t>(m_result.ids.size()) - 1;
+    }
+
+    bool may_guess(double step_ms) const {
+        const std::int64_t limit = m_request.max_tokens;
+        const bool more = limit <= 0 || static_cast<std::int64_t>(m_result.ids.size()) + 1 < limit;
+        // Two tokens are read without a look at the stop button.
+        return m_request.draft && more && m_pace.guesses() && m_sequence.drafts() &&
+               step_ms < kStopMs / 2 && m_sequence.position() + 2 <= m_sequence.context_limit();
+    }
+
+    // Reads a token and the head's guess of the next one; both rows of logits stay in m_pair.
+    Result<void> step_with_guess(std::int32_t id) {
+        m_pair.resize(static_cast<std::size_t>(2 * vocab()));
+        TRY(m_loaded.model->draft(m_sequence, id, View<float, 2>(m_pair.data(), {1, vocab()})));
+        const auto best = std::max_element(m_pair.begin(), m_pair.begin() + vocab());
+        const std::array<std::int32_t, 2> ids{id, static_cast<std::int32_t>(best - m_pair.begin())};
+        TRY(m_loaded.model->forward(m_sequence, ids, Model::Logits::All,
+                                    View<float, 2>(m_pair.data(), {2, vocab()}), nullptr, {}, 1));
+        m_guess = ids[1];
+        std::copy_n(m_pair.begin(), vocab(), m_logits.begin());
+        return {};
+    }
+
+    // True when the guess was right, so that the sequence has read `id` already.
+    Result<bool> settle_guess(std::int32_t id) {
+        if (!m_guess) {
+            return false;
+        }
+        const bool came = *m_guess == id;
+        m_guess.reset();
+        const auto begin = Clock::now();
+        if (!came) {
+            TRY(m_sequence.take_back(1));
+        }
+        m_pace.guess_step(ms_since(begin));
+        m_pace.settle(came);
+        return came;
     }
 
     // What a template will show of thinking is its own affair, and a stop string is no part of the
@@ -369,7 +487,7 @@ private:
             return;
         }
         const double elapsed = ms_since(m_begin);
-        const std::int64_t position = m_sequence.position();
+        const std::int64_t position = last_position();
         if (!piece.thinking.empty()) {
             m_sink.token({position, id, piece.thinking, true, elapsed});
         }
@@ -395,6 +513,10 @@ private:
     std::stop_token m_stop;
     Sampler m_sampler;
     std::vector<float> m_logits; // (vocab)
+    std::vector<float> m_pair;   // (2, vocab): after a token and after the guess that follows it
+    std::optional<std::int32_t> m_guess;
+    DraftPace m_pace;
+    std::int64_t m_reply_begin = 0;
     GenerateResult m_result;
     Clock::time_point m_begin = Clock::now();
     Clock::time_point m_decode_begin = m_begin;

@@ -17,7 +17,8 @@ namespace hs {
 // ones, whose times and bytes mean something and whose words do not.
 enum class Origin { Checkpoint, Converted, Synthetic };
 const char* to_string(Origin origin); // "checkpoint", "converted", "synthetic"
-// What a person must know of the weights beside a schedule: "", ", windows put over full attention",
+// What a person must know of the weights beside a schedule: "", ", windows put over full
+// attention",
 // ", random weights".
 const char* caveat(Origin origin);
 

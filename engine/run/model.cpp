@@ -50,22 +50,40 @@ struct Model::Impl {
     Weight output;    // (vocab, hidden)
     std::span<const float> norm;
     std::span<const float> residual_output; // of attention residuals, or empty
+    // The multi-token prediction head.
+    struct Draft {
+        std::span<const float> embedding_norm, hidden_norm, norm; // (hidden)
+        Weight join;                                              // (hidden, 2 * hidden)
+        Layer layer;
+    };
+
     std::vector<Layer> layers;
+    std::optional<Draft> draft;
     std::vector<std::string> unused;
 
     // Asks the source for everything the spec has, layer by layer.
     Result<void> build(WeightSource& weights, const std::function<void(std::size_t)>& begin_layer);
-    Result<Surround> surround(WeightSource& weights, const JoinSpec& join, std::size_t layer,
-                              const std::string& part) const;
+    // prefix: "layers.7"; residual: what attention residuals call the layer, or empty.
+    Result<Layer> build_layer(WeightSource& weights, const LayerSpec& layer,
+                              const std::string& prefix, const std::string& residual) const;
     // x (T, hidden) through all layers. False when stopped on the way.
-    Result<bool> run_layers(Sequence::Impl& sequence, const Rows& rows, const Tap* tap,
-                            const std::stop_token& stop) const;
+    Result<bool> run_layers(Sequence::Impl& sequence, const Rows& rows, std::int64_t tentative,
+                            const Tap* tap, const std::stop_token& stop) const;
+    // Shows the head what the sequence has read by now and it has not seen.
+    //   hidden (T, hidden): final rows of the last T positions; ids (T): their tokens
+    Result<void> catch_up(Sequence::Impl& sequence, View<const float, 2> hidden,
+                          std::span<const std::int32_t> ids, std::span<View<float, 2>> room) const;
+    // The head over T rows: room[0] (T, hidden) holds hidden rows; ids (T) follow them. Answers
+    // with normed rows, in room[2].
+    Result<void> run_head(Sequence::Impl& sequence, std::span<const std::int32_t> ids,
+                          std::span<View<float, 2>> room) const;
     // What a mixer reads of the stream, in rows.normed, and how its answer in rows.mixed joins it.
     void enter(const Surround& around, const Rows& rows) const;
     void leave(const Surround& around, const Rows& rows) const;
     void copy_rows(View<const float, 2> from, View<float, 2> to) const;
     // The final norm and the output product; host memory receives (T, vocab).
     void write_logits(View<const float, 2> x, View<float, 2> normed, View<float, 2> host) const;
+    void write_rows(View<const float, 2> normed, View<float, 2> host) const; // normed already
 };
 
 // --- loading -------------------------------------------------------------------------------------
@@ -77,15 +95,17 @@ Result<void> Model::Impl::build(WeightSource& weights,
         if (begin_layer) {
             begin_layer(i);
         }
-        const std::string prefix = "layers." + std::to_string(i);
-        Layer layer;
-        layer.around_mixer = TRY(surround(weights, spec.layers[i].mixer_join, i, "mixer"));
-        layer.around_channel = TRY(surround(weights, spec.layers[i].channel_join, i, "channel"));
-        MixerContext context{&weights, prefix + ".mixer", spec.hidden, spec.norm_eps};
-        layer.mixer = TRY(make_token_mixer(spec.layers[i].mixer, context));
-        context.prefix = prefix + ".channel";
-        layer.channel = TRY(make_channel_mixer(spec.layers[i].channel, context));
-        layers.push_back(std::move(layer));
+        layers.push_back(TRY(build_layer(weights, spec.layers[i], fmt::format("layers.{}", i),
+                                         spec.residual_block > 0 ? std::to_string(i) : "")));
+    }
+    if (spec.draft) {
+        Draft head;
+        head.layer = TRY(build_layer(weights, *spec.draft, "draft.0", ""));
+        head.embedding_norm = TRY(weights.vector("draft.0.embedding_norm", spec.hidden));
+        head.hidden_norm = TRY(weights.vector("draft.0.hidden_norm", spec.hidden));
+        head.norm = TRY(weights.vector("draft.0.norm", spec.hidden));
+        head.join = TRY(weights.matrix("draft.0.join", spec.hidden, 2 * spec.hidden));
+        draft = std::move(head);
     }
     if (spec.residual_block > 0) {
         residual_output = TRY(weights.vector("residual.output", spec.hidden));
@@ -98,23 +118,34 @@ Result<void> Model::Impl::build(WeightSource& weights,
     return {};
 }
 
-Result<Model::Impl::Surround> Model::Impl::surround(WeightSource& weights, const JoinSpec& join,
-                                                    std::size_t layer,
-                                                    const std::string& part) const {
-    const std::string prefix = fmt::format("layers.{}.{}", layer, part);
-    Surround around;
-    around.join = join;
-    if (join.norm_before) {
-        around.before = TRY(weights.vector(prefix + "_norm", spec.hidden));
-    }
-    if (join.norm_after) {
-        around.after = TRY(weights.vector(prefix + "_norm_after", spec.hidden));
-    }
-    if (spec.residual_block > 0) {
-        around.residual =
-            TRY(weights.vector(fmt::format("residual.{}.{}", part, layer), spec.hidden));
-    }
-    return around;
+Result<Model::Impl::Layer> Model::Impl::build_layer(WeightSource& weights, const LayerSpec& layer,
+                                                    const std::string& prefix,
+                                                    const std::string& residual) const {
+    const auto surround = [&](const JoinSpec& join, const char* part) -> Result<Surround> {
+        Surround around;
+        around.join = join;
+        if (join.norm_before) {
+            around.before =
+                TRY(weights.vector(fmt::format("{}.{}_norm", prefix, part), spec.hidden));
+        }
+        if (join.norm_after) {
+            around.after =
+                TRY(weights.vector(fmt::format("{}.{}_norm_after", prefix, part), spec.hidden));
+        }
+        if (!residual.empty()) {
+            around.residual =
+                TRY(weights.vector(fmt::format("residual.{}.{}", part, residual), spec.hidden));
+        }
+        return around;
+    };
+    Layer built;
+    built.around_mixer = TRY(surround(layer.mixer_join, "mixer"));
+    built.around_channel = TRY(surround(layer.channel_join, "channel"));
+    MixerContext context{&weights, prefix + ".mixer", spec.hidden, spec.norm_eps};
+    built.mixer = TRY(make_token_mixer(layer.mixer, context));
+    context.prefix = prefix + ".channel";
+    built.channel = TRY(make_channel_mixer(layer.channel, context));
+    return built;
 }
 
 Result<std::optional<std::shared_ptr<const Model>>>
@@ -230,7 +261,9 @@ const Checkpoint* Model::checkpoint() const {
 
 Result<std::unique_ptr<MixerState>> Model::make_state(StateLedger& ledger, std::size_t layer,
                                                       const StateOptions& options) const {
-    return m_impl->layers[layer].mixer->make_state(ledger, static_cast<int>(layer), options);
+    const TokenMixer& mixer =
+        layer < m_impl->layers.size() ? *m_impl->layers[layer].mixer : *m_impl->draft->layer.mixer;
+    return mixer.make_state(ledger, static_cast<int>(layer), options);
 }
 
 // --- the forward pass ----------------------------------------------------------------------------
@@ -244,7 +277,7 @@ void Model::Impl::copy_rows(View<const float, 2> from, View<float, 2> to) const 
 
 void Model::Impl::enter(const Surround& around, const Rows& rows) const {
     View<const float, 2> read = rows.x;
-    if (spec.residual_block > 0) {
+    if (!around.residual.empty()) {
         // Of the streams put aside and the running one; the first layer has none aside.
         std::vector<View<const float, 2>> streams(rows.aside.begin(), rows.aside.end());
         streams.emplace_back(rows.x);
@@ -275,12 +308,113 @@ void Model::Impl::leave(const Surround& around, const Rows& rows) const {
     }
 }
 
-Result<bool> Model::Impl::run_layers(Sequence::Impl& sequence, const Rows& all, const Tap* tap,
+Result<void> Model::Impl::run_head(Sequence::Impl& sequence, std::span<const std::int32_t> ids,
+                                   std::span<View<float, 2>> room) const {
+    const auto eps = static_cast<float>(spec.norm_eps);
+    const std::int64_t tokens = room[0].extent[0];
+    // room[3] and room[4] lie together: rows of (2 * hidden), the embedding's half first.
+    const View<float, 2> joined(room[3].data, {tokens, 2 * spec.hidden});
+    const auto half = [&](std::int64_t which) {
+        return View<float, 2>(joined.data + which * spec.hidden, {tokens, spec.hidden},
+                              {2 * spec.hidden, 1});
+    };
+    const Rows rows{room[1], room[2], room[5], {}};
+    backend->reset_scratch();
+    backend->embed(embedding, ids, rows.x);
+    if (spec.embedding_scale != 1.0) {
+        backend->scale(rows.x, static_cast<float>(spec.embedding_scale));
+    }
+    backend->rms_norm(rows.x, draft->embedding_norm, eps, half(0));
+    backend->rms_norm(room[0], draft->hidden_norm, eps, half(1));
+    backend->matmul(joined, draft->join, rows.x);
+    Step step;
+    step.first_position = sequence.drafting->layer->position();
+    step.layer = static_cast<int>(layers.size());
+    enter(draft->layer.around_mixer, rows);
+    TRY(draft->layer.mixer->forward(*backend, rows.normed, *sequence.drafting->layer, step,
+                                    rows.mixed));
+    leave(draft->layer.around_mixer, rows);
+    backend->reset_scratch();
+    enter(draft->layer.around_channel, rows);
+    draft->layer.channel->forward(*backend, rows.normed, step, rows.mixed);
+    leave(draft->layer.around_channel, rows);
+    backend->rms_norm(rows.x, draft->norm, eps, rows.normed);
+    return {};
+}
+
+Result<void> Model::Impl::catch_up(Sequence::Impl& sequence, View<const float, 2> hidden,
+                                   std::span<const std::int32_t> ids,
+                                   std::span<View<float, 2>> room) const {
+    Sequence::Impl::Drafting& drafting = *sequence.drafting;
+    const auto tokens = static_cast<std::int64_t>(ids.size());
+    const std::int64_t before = sequence.position() - tokens;
+    // Row r is the hidden row of position r with the token of position r + 1. What draft() has
+    // shown the head already stays, if the token came.
+    if (drafting.guessed_from && (before == 0 || *drafting.guessed_from != ids[0])) {
+        TRY(drafting.cut(before - 1));
+    }
+    drafting.guessed_from.reset();
+    const std::int64_t first = drafting.layer->position();
+    if (first < before - 1) {
+        return {}; // it missed some: see Sequence::drafts()
+    }
+    const std::int64_t count = before + tokens - 1 - first;
+    const auto row_bytes = static_cast<std::int64_t>(spec.hidden * sizeof(float));
+    const auto copy_row = [&](const float* from, float* to) {
+        backend->copy(reinterpret_cast<std::byte*>(to), reinterpret_cast<const std::byte*>(from),
+                      row_bytes);
+    };
+    if (count > 0) {
+        std::vector<View<float, 2>> part;
+        for (const View<float, 2>& rows : room) {
+            part.push_back(rows.slice(0, count));
+        }
+        for (std::int64_t i = 0; i < count; ++i) {
+            const std::int64_t at = first + i - before; // in hidden; -1: the row kept from before
+            copy_row(at < 0 ? drafting.last_row() : &hidden(at, 0), &part[0](i, 0));
+        }
+        TRY(run_head(sequence, ids.last(static_cast<std::size_t>(count)), part));
+    }
+    // The last two rows: one for the token to come, one for when the last is taken back.
+    copy_row(tokens > 1 ? &hidden(tokens - 2, 0) : drafting.last_row(), drafting.row_before());
+    copy_row(&hidden(tokens - 1, 0), drafting.last_row());
+    return {};
+}
+
+bool Model::can_draft() const {
+    return m_impl->draft.has_value();
+}
+
+Result<void> Model::draft(Sequence& sequence, std::int32_t next, View<float, 2> logits) const {
+    Sequence::Impl& held = *sequence.m_impl;
+    HS_ASSERT(held.drafting && held.position() > 0 && next >= 0 && next < spec().vocab);
+    Sequence::Impl::Drafting& drafting = *held.drafting;
+    TRY(drafting.cut(held.position() - 1));
+    if (drafting.layer->position() + 1 != held.position()) {
+        return Error{ErrorCode::InvalidArgument, "the head has not read what comes before", {}};
+    }
+    const std::int64_t hidden = spec().hidden;
+    float* const memory = TRY(held.room_for_activations(1));
+    std::vector<View<float, 2>> room;
+    for (std::int64_t i = 0; i < kHeadRows; ++i) {
+        room.emplace_back(memory + (activation_rows(spec()) - kHeadRows + i) * hidden,
+                          std::array<std::int64_t, 2>{1, hidden});
+    }
+    m_impl->copy_rows(View<float, 2>(drafting.last_row(), {1, hidden}), room[0]);
+    TRY(m_impl->run_head(held, {&next, 1}, room));
+    drafting.guessed_from = next;
+    m_impl->write_rows(room[2], logits);
+    return m_impl->backend->finish();
+}
+
+Result<bool> Model::Impl::run_layers(Sequence::Impl& sequence, const Rows& all,
+                                     std::int64_t tentative, const Tap* tap,
                                      const std::stop_token& stop) const {
     Rows rows = all;
     rows.aside = {};
     Step step;
     step.first_position = sequence.position();
+    step.tentative = tentative;
     step.tap = tap;
     const bool shared_choice =
         std::any_of(spec.layers.begin(), spec.layers.end(), [](const LayerSpec& layer) {
@@ -329,8 +463,12 @@ Result<bool> Model::Impl::run_layers(Sequence::Impl& sequence, const Rows& all, 
 void Model::Impl::write_logits(View<const float, 2> x, View<float, 2> normed,
                                View<float, 2> host) const {
     backend->rms_norm(x, norm, static_cast<float>(spec.norm_eps), normed);
-    for (std::int64_t first = 0; first < x.extent[0]; first += kLogitRows) {
-        const std::int64_t rows = std::min(kLogitRows, x.extent[0] - first);
+    write_rows(normed, host);
+}
+
+void Model::Impl::write_rows(View<const float, 2> normed, View<float, 2> host) const {
+    for (std::int64_t first = 0; first < normed.extent[0]; first += kLogitRows) {
+        const std::int64_t rows = std::min(kLogitRows, normed.extent[0] - first);
         backend->reset_scratch();
         const View<float, 2> logits = backend->scratch(rows, spec.vocab);
         backend->matmul(normed.slice(first, rows), output, logits);
@@ -346,8 +484,8 @@ void Model::Impl::write_logits(View<const float, 2> x, View<float, 2> normed,
 }
 
 Result<void> Model::forward(Sequence& sequence, std::span<const std::int32_t> ids, Logits wanted,
-                            View<float, 2> logits, const Tap* tap,
-                            const std::stop_token& stop) const {
+                            View<float, 2> logits, const Tap* tap, const std::stop_token& stop,
+                            std::int64_t tentative) const {
     const ModelSpec& s = m_impl->spec;
     Sequence::Impl& held = *sequence.m_impl;
     HS_ASSERT(held.model.get() == this);
@@ -382,7 +520,9 @@ Result<void> Model::forward(Sequence& sequence, std::span<const std::int32_t> id
             views.emplace_back(room + i * pass * s.hidden,
                                std::array<std::int64_t, 2>{count, s.hidden});
         }
-        const Impl::Rows rows{views[0], views[1], views[2], std::span(views).subspan(3)};
+        const std::span<View<float, 2>> all(views);
+        const std::size_t head = s.draft ? kHeadRows : 0; // the last ones are the head's
+        const Impl::Rows rows{views[0], views[1], views[2], all.subspan(3, all.size() - 3 - head)};
         const auto part =
             ids.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
 
@@ -391,7 +531,7 @@ Result<void> Model::forward(Sequence& sequence, std::span<const std::int32_t> id
         if (s.embedding_scale != 1.0) {
             m_impl->backend->scale(rows.x, static_cast<float>(s.embedding_scale));
         }
-        Result<bool> ran = m_impl->run_layers(held, rows, tap, stop);
+        Result<bool> ran = m_impl->run_layers(held, rows, std::min(tentative, count), tap, stop);
         if (!ran.ok() || !ran.value()) {
             // Layers stand at different positions now.
             TRY(held.restore(held.position()));
@@ -403,6 +543,11 @@ Result<void> Model::forward(Sequence& sequence, std::span<const std::int32_t> id
         } else if (wanted == Logits::Last && first + count == tokens) {
             m_impl->write_logits(rows.x.slice(count - 1, 1), rows.normed.slice(count - 1, 1),
                                  logits.slice(0, 1));
+        }
+        if (held.drafting) {
+            m_impl->backend->rms_norm(rows.x, m_impl->norm, static_cast<float>(s.norm_eps),
+                                      rows.normed);
+            TRY(m_impl->catch_up(held, rows.normed, part, all.last(head)));
         }
     }
     return m_impl->backend->finish();

@@ -66,13 +66,20 @@ public:
     //   sequence is at the latest position it could return to.
     // Errors: InvalidArgument for an id outside the vocabulary or a full context, OutOfMemory,
     // Device.
+    //   tentative: of the last ids, how many sequence.take_back() may still take back.
     enum class Logits { None, Last, All };
     Result<void> forward(Sequence& sequence, std::span<const std::int32_t> ids, Logits wanted,
                          View<float, 2> logits, const Tap* tap = nullptr,
-                         const std::stop_token& stop = {}) const;
+                         const std::stop_token& stop = {}, std::int64_t tentative = 0) const;
+
+    // Whether there is a multi-token prediction head.
+    bool can_draft() const;
+    // What that head guesses to follow `next`, which is to follow what the sequence holds: logits
+    // (1, vocab) in host memory. The sequence was made with `draft`.
+    Result<void> draft(Sequence& sequence, std::int32_t next, View<float, 2> logits) const;
 
 private:
-    // The state of one layer, as its mixer wants it.
+    // The state of one layer, as its mixer wants it; one beyond the layers, of the head.
     Result<std::unique_ptr<MixerState>> make_state(StateLedger& ledger, std::size_t layer,
                                                    const StateOptions& options) const;
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 namespace hs {
 
@@ -14,8 +15,40 @@ bool Sequence::Impl::can_cut() const {
 }
 
 std::int64_t Sequence::Impl::snapshot_bytes() const {
-    return std::accumulate(snapshots.begin(), snapshots.end(), std::int64_t{0},
-                           [](std::int64_t sum, const Snapshot& s) { return sum + s.bytes; });
+    std::int64_t bytes = 0;
+    for (const Snapshot& snapshot : snapshots) {
+        bytes += snapshot.bytes;
+    }
+    for (const Branch& branch : branches) {
+        bytes += branch.bytes;
+    }
+    return bytes;
+}
+
+// Branches that were left go first: a way back along the present one is wanted more often.
+void Sequence::Impl::keep_to_budget() {
+    std::int64_t total = snapshot_bytes();
+    const auto drop_oldest = [&](auto& from) {
+        total -= from.front().bytes;
+        from.erase(from.begin());
+    };
+    while (total > options.snapshot_budget_bytes && !branches.empty()) {
+        drop_oldest(branches);
+    }
+    while (total > options.snapshot_budget_bytes && !snapshots.empty()) {
+        drop_oldest(snapshots);
+    }
+}
+
+Sequence::Impl::Snapshot Sequence::Impl::image_of_now(bool in_passing) const {
+    Snapshot saved;
+    saved.position = position();
+    saved.in_passing = in_passing;
+    for (const auto& layer : layers) {
+        saved.images.push_back(layer->image());
+        saved.bytes += static_cast<std::int64_t>(saved.images.back().bytes.size());
+    }
+    return saved;
 }
 
 Result<float*> Sequence::Impl::room_for_activations(std::int64_t tokens) {
@@ -31,30 +64,47 @@ Result<float*> Sequence::Impl::room_for_activations(std::int64_t tokens) {
     return reinterpret_cast<float*>(activations->data());
 }
 
-Result<std::int64_t> Sequence::Impl::restore(std::int64_t wanted) {
+Result<void> Sequence::Impl::Drafting::cut(std::int64_t positions) {
+    guessed_from.reset();
+    StateImage image;
+    image.position = std::max<std::int64_t>(0, positions);
+    return image.position < layer->position() ? layer->restore(image) : Result<void>();
+}
+
+std::int64_t Sequence::Impl::landing(std::int64_t wanted) const {
     wanted = std::clamp<std::int64_t>(wanted, 0, position());
-    const Snapshot* best = nullptr;
     const bool everywhere = std::all_of(layers.begin(), layers.end(), [&](const auto& layer) {
         return layer->position() == wanted || (layer->can_cut() && layer->position() > wanted);
     });
     std::int64_t landed = everywhere ? wanted : 0;
-    if (!everywhere) {
-        for (const Snapshot& snapshot : snapshots) {
-            if (snapshot.position <= wanted && snapshot.position >= landed) {
-                best = &snapshot;
-                landed = snapshot.position;
-            }
+    for (const Snapshot& snapshot : snapshots) {
+        if (!everywhere && snapshot.position <= wanted) {
+            landed = std::max(landed, snapshot.position);
         }
     }
+    return landed;
+}
+
+Result<std::int64_t> Sequence::Impl::restore(std::int64_t wanted) {
+    const std::int64_t landed = landing(wanted);
+    set_aside(landed);
+    const auto best = std::find_if(snapshots.begin(), snapshots.end(),
+                                   [&](const Snapshot& s) { return s.position == landed; });
     for (std::size_t i = 0; i < layers.size(); ++i) {
         MixerState& layer = *layers[i];
-        if (layer.position() == landed && everywhere) {
+        if (layer.position() == landed) {
             continue;
         }
         StateImage empty;
         empty.position = landed;
-        const bool cut = layer.can_cut() || best == nullptr;
+        const bool cut = layer.can_cut() || best == snapshots.end();
         TRY(layer.restore(cut ? empty : best->images[i]));
+    }
+    if (drafting && landed < position()) {
+        // The last row belongs to what is left: the head sees nothing in its place.
+        TRY(drafting->cut(landed - 1));
+        const std::vector<std::byte> zero(static_cast<std::size_t>(drafting->rows->bytes()));
+        model->backend().copy_in(drafting->rows->data(), zero);
     }
     ids.resize(static_cast<std::size_t>(landed));
     // What comes next need not be what came then, and would overwrite the caches of later ones.
@@ -63,6 +113,130 @@ Result<std::int64_t> Sequence::Impl::restore(std::int64_t wanted) {
         return r.first + static_cast<std::int64_t>(r.ids.size()) > landed + 1;
     });
     return landed;
+}
+
+// --- branches ------------------------------------------------------------------------------------
+
+namespace {
+
+// Fewer tokens are read again as fast as they are put back.
+constexpr std::int64_t kWorthKeeping = 8;
+
+std::int64_t common(std::span<const std::int32_t> a, std::span<const std::int32_t> b) {
+    return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
+}
+
+} // namespace
+
+void Sequence::Impl::set_aside(std::int64_t from) {
+    const std::int64_t end = position();
+    const bool whole = std::all_of(layers.begin(), layers.end(),
+                                   [&](const auto& layer) { return layer->position() == end; });
+    if (end - from < kWorthKeeping || !whole) {
+        return; // too little, or a pass broke off between the layers
+    }
+    Branch branch;
+    branch.from = from;
+    branch.ids = ids;
+    for (const Snapshot& snapshot : snapshots) {
+        if (snapshot.position > from && !snapshot.in_passing) {
+            branch.snapshots.push_back(snapshot);
+        }
+    }
+    if (!can_cut() && (branch.snapshots.empty() || branch.snapshots.back().position != end)) {
+        branch.snapshots.push_back(image_of_now(false));
+    }
+    for (const Snapshot& snapshot : branch.snapshots) {
+        branch.bytes += snapshot.bytes;
+    }
+    if (branch.bytes > options.snapshot_budget_bytes) {
+        return;
+    }
+    for (const auto& layer : layers) {
+        branch.tails.push_back(layer->can_cut() ? layer->tail(from) : std::vector<std::byte>());
+        branch.bytes += static_cast<std::int64_t>(branch.tails.back().size());
+    }
+    for (const HeldReply& reply : replies) {
+        if (reply.first + static_cast<std::int64_t>(reply.ids.size()) > from + 1) {
+            branch.replies.push_back(reply);
+        }
+    }
+    if (branch.bytes <= options.snapshot_budget_bytes) {
+        std::erase_if(branches, [&](const Branch& old) { return old.ids == branch.ids; });
+        branches.push_back(std::move(branch));
+    }
+}
+
+Result<void> Sequence::Impl::take_up(std::size_t index, std::int64_t reach) {
+    Branch branch = std::move(branches[index]);
+    branches.erase(branches.begin() + static_cast<std::ptrdiff_t>(index));
+    set_aside(branch.from);
+    const auto saved = std::find_if(branch.snapshots.begin(), branch.snapshots.end(),
+                                    [&](const Snapshot& s) { return s.position == reach; });
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+        MixerState& layer = *layers[i];
+        if (layer.can_cut()) {
+            StateImage cut;
+            cut.position = branch.from;
+            TRY(layer.restore(cut));
+            TRY(layer.add_tail(reach, branch.tails[i]));
+        } else {
+            HS_ASSERT(saved != branch.snapshots.end());
+            TRY(layer.restore(saved->images[i]));
+        }
+    }
+    if (drafting) {
+        TRY(drafting->cut(branch.from - 1));
+    }
+    ids.assign(branch.ids.begin(), branch.ids.begin() + reach);
+    std::erase_if(snapshots, [&](const Snapshot& s) { return s.position > branch.from; });
+    for (Snapshot& snapshot : branch.snapshots) {
+        if (snapshot.position <= reach) {
+            snapshots.push_back(std::move(snapshot));
+        }
+    }
+    const auto reaches_beyond = [](const HeldReply& r, std::int64_t position) {
+        return r.first + static_cast<std::int64_t>(r.ids.size()) > position + 1;
+    };
+    std::erase_if(replies, [&](const HeldReply& r) { return reaches_beyond(r, branch.from); });
+    for (HeldReply& reply : branch.replies) {
+        if (!reaches_beyond(reply, reach)) {
+            replies.push_back(std::move(reply));
+        }
+    }
+    keep_to_budget();
+    return {};
+}
+
+Result<std::int64_t> Sequence::Impl::keep_common_prefix(std::span<const std::int32_t> wanted,
+                                                        std::int64_t most) {
+    const auto shared = [&](const std::vector<std::int32_t>& held) {
+        return std::min(most, common(held, wanted));
+    };
+    std::int64_t best = landing(shared(ids));
+    std::optional<std::size_t> taken;
+    for (std::size_t i = 0; i < branches.size(); ++i) {
+        const Branch& branch = branches[i];
+        const std::int64_t same = shared(branch.ids);
+        if (same <= branch.from || common(ids, branch.ids) < branch.from) {
+            continue; // parts from it before it begins
+        }
+        std::int64_t reach = can_cut() ? same : 0;
+        for (const Snapshot& snapshot : branch.snapshots) {
+            if (snapshot.position <= same) {
+                reach = std::max(reach, snapshot.position);
+            }
+        }
+        if (reach > best) {
+            best = reach;
+            taken = i;
+        }
+    }
+    if (!taken) {
+        return restore(shared(ids));
+    }
+    TRY(take_up(*taken, best));
+    return best;
 }
 
 // --- the public face -----------------------------------------------------------------------------
@@ -91,6 +265,15 @@ Result<std::unique_ptr<Sequence>> Sequence::create(std::shared_ptr<const Model> 
     auto impl = std::make_unique<Impl>(std::move(model), options);
     for (std::size_t i = 0; i < impl->model->spec().layers.size(); ++i) {
         impl->layers.push_back(TRY(impl->model->make_state(impl->ledger, i, state)));
+    }
+    if (options.draft && impl->model->can_draft()) {
+        Impl::Drafting drafting;
+        const ModelSpec& spec = impl->model->spec();
+        drafting.layer = TRY(impl->model->make_state(impl->ledger, spec.layers.size(), state));
+        drafting.hidden = spec.hidden;
+        drafting.rows = TRY(impl->model->backend().allocate(
+            2 * spec.hidden * static_cast<std::int64_t>(sizeof(float))));
+        impl->drafting = std::move(drafting);
     }
     return std::unique_ptr<Sequence>(new Sequence(std::move(impl)));
 }
@@ -139,22 +322,12 @@ void Sequence::Impl::snapshot(bool in_passing) {
     if (at == 0 || can_cut()) {
         return; // nothing to save where every layer can be cut
     }
-    Snapshot saved;
-    saved.position = at;
-    saved.in_passing = in_passing;
-    for (const auto& layer : layers) {
-        saved.images.push_back(layer->image());
-        saved.bytes += static_cast<std::int64_t>(saved.images.back().bytes.size());
-    }
+    Snapshot saved = image_of_now(in_passing);
     if (in_passing) {
         std::erase_if(snapshots, [](const Snapshot& s) { return s.in_passing; });
     }
     snapshots.push_back(std::move(saved));
-    std::int64_t total = snapshot_bytes();
-    while (total > options.snapshot_budget_bytes && !snapshots.empty()) {
-        total -= snapshots.front().bytes;
-        snapshots.erase(snapshots.begin());
-    }
+    keep_to_budget();
 }
 
 void Sequence::snapshot() {
@@ -188,14 +361,39 @@ std::int64_t Sequence::snapshot_bytes() const {
     return m_impl->snapshot_bytes();
 }
 
-Result<std::int64_t> Sequence::restore(std::int64_t position) {
-    return m_impl->restore(position);
+Result<void> Sequence::take_back(std::int64_t tokens) {
+    HS_ASSERT(tokens >= 0 && tokens <= position());
+    for (const auto& layer : m_impl->layers) {
+        TRY(layer->take_back(tokens));
+    }
+    m_impl->ids.resize(m_impl->ids.size() - static_cast<std::size_t>(tokens));
+    if (m_impl->drafting && tokens > 0) {
+        HS_ASSERT(tokens == 1); // two rows are kept
+        Impl::Drafting& drafting = *m_impl->drafting;
+        TRY(drafting.cut(position() - 1));
+        m_impl->model->backend().copy(reinterpret_cast<std::byte*>(drafting.last_row()),
+                                      reinterpret_cast<const std::byte*>(drafting.row_before()),
+                                      drafting.hidden * static_cast<std::int64_t>(sizeof(float)));
+    }
+    return {};
 }
 
-Result<std::int64_t> Sequence::keep_common_prefix(std::span<const std::int32_t> ids) {
-    const std::vector<std::int32_t>& held = m_impl->ids;
-    const auto [mine, theirs] = std::mismatch(held.begin(), held.end(), ids.begin(), ids.end());
-    return m_impl->restore(mine - held.begin());
+bool Sequence::drafts() const {
+    // A branch that was taken up is new to the head.
+    return m_impl->drafting && m_impl->drafting->layer->position() + 1 >= position();
+}
+
+Result<std::int64_t> Sequence::restore(std::int64_t position) {
+    auto landed = m_impl->restore(position);
+    m_impl->keep_to_budget();
+    return landed;
+}
+
+Result<std::int64_t> Sequence::keep_common_prefix(std::span<const std::int32_t> ids,
+                                                  std::int64_t most) {
+    auto kept = m_impl->keep_common_prefix(ids, most);
+    m_impl->keep_to_budget();
+    return kept;
 }
 
 void Sequence::note_reply(HeldReply reply) {
@@ -204,8 +402,12 @@ void Sequence::note_reply(HeldReply reply) {
     m_impl->replies.push_back(std::move(reply));
 }
 
-const std::vector<HeldReply>& Sequence::replies() const {
-    return m_impl->replies;
+std::vector<Sequence::Text> Sequence::texts() const {
+    std::vector<Text> all{{m_impl->ids, m_impl->replies}};
+    for (const Impl::Branch& branch : m_impl->branches) {
+        all.push_back({branch.ids, branch.replies});
+    }
+    return all;
 }
 
 } // namespace hs

@@ -68,6 +68,9 @@ struct TensorSource {
 //   ".experts.E.{gate,up,down}", ".experts.E.{gate,up,down}_bias",
 //   ".shared.{gate,up,down}", ".shared_gate", ".latent.{down,up,norm}"        mixture
 //   "residual.{mixer,channel}.N" (hidden), "residual.output"                  attention residuals
+//   "draft.0.{embedding_norm,hidden_norm,norm}", ".join" (hidden, 2 hidden:
+//   the embedding's half first), and a layer's own: "draft.0.mixer_norm" ...  multi-token
+//   prediction
 using TensorMap = std::function<Result<TensorSource>(std::string_view spec_tensor)>;
 
 // Why a tensor of the checkpoint that no layer asks for is left out ("multi-token prediction",

@@ -197,6 +197,15 @@ ParameterCount count_parameters(const ModelSpec& spec) {
     if (spec.residual_block > 0) {
         norms += (2 * static_cast<std::int64_t>(spec.layers.size()) + 1) * 2 * spec.hidden;
     }
+    if (spec.draft) {
+        const auto mixer = [&](const auto& m) { return parameters_of(m, spec.hidden); };
+        const auto channel = [&](const auto& c) { return parameters_of(c, spec.hidden).total; };
+        const std::int64_t own_norms =
+            3 + norms_of(spec.draft->mixer_join) + norms_of(spec.draft->channel_join);
+        count.draft = std::visit(mixer, spec.draft->mixer) +
+                      std::visit(channel, spec.draft->channel) +
+                      (2 * spec.hidden + own_norms) * spec.hidden;
+    }
     count.total = count.embedding + count.token_mixers + count.channel_mixers + norms;
     // Of an embedding table one token touches a row; of the output matrix all.
     count.active = spec.vocab * spec.hidden + spec.hidden + count.token_mixers + active_channels +

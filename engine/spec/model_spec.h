@@ -260,6 +260,9 @@ struct ModelSpec {
     // nothing.
     std::vector<std::int32_t> never_sampled;
     std::vector<LayerSpec> layers;
+    // A head that guesses the token after the next (multi-token prediction): one more layer, over
+    // the next token's embedding and the last hidden row, both normed and joined by a product.
+    std::optional<LayerSpec> draft;
 
     bool operator==(const ModelSpec&) const = default;
 };
@@ -271,6 +274,7 @@ struct ParameterCount {
     std::int64_t embedding = 0;
     std::int64_t token_mixers = 0;
     std::int64_t channel_mixers = 0;
+    std::int64_t draft = 0; // of the multi-token prediction head, in none of the others
 };
 ParameterCount count_parameters(const ModelSpec& spec);
 

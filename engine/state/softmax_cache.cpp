@@ -90,6 +90,47 @@ std::byte* SoftmaxCache::values() const {
     return m_values != nullptr ? m_values->data() : keys();
 }
 
+std::vector<std::byte> SoftmaxCache::copy_tail(std::int64_t from) const {
+    HS_ASSERT(m_ring == 0 && from >= 0 && from <= m_position);
+    const auto key_bytes = static_cast<std::size_t>((m_position - from) * m_key_bytes);
+    const auto value_bytes = static_cast<std::size_t>((m_position - from) * m_value_bytes);
+    std::vector<std::byte> bytes(key_bytes + value_bytes);
+    if (!bytes.empty()) {
+        Backend& backend = m_ledger->backend();
+        backend.copy_out({bytes.data(), key_bytes}, keys() + from * m_key_bytes);
+        if (value_bytes > 0) {
+            backend.copy_out({bytes.data() + key_bytes, value_bytes},
+                             values() + from * m_value_bytes);
+        }
+    }
+    return bytes;
+}
+
+Result<void> SoftmaxCache::add_tail(std::int64_t to, std::span<const std::byte> bytes) {
+    HS_ASSERT(m_ring == 0 && to >= m_position);
+    const auto held = static_cast<std::int64_t>(bytes.size()) / (m_key_bytes + m_value_bytes);
+    const std::int64_t count = to - m_position;
+    if (count > held) {
+        return Error{ErrorCode::InvalidArgument,
+                     "expected " + std::to_string(count) + " positions to put back, found " +
+                         std::to_string(held),
+                     {}};
+    }
+    TRY(make_room(to));
+    if (count > 0) {
+        Backend& backend = m_ledger->backend();
+        backend.copy_in(keys() + m_position * m_key_bytes,
+                        bytes.first(static_cast<std::size_t>(count * m_key_bytes)));
+        if (m_value_bytes > 0) {
+            backend.copy_in(values() + m_position * m_value_bytes,
+                            bytes.subspan(static_cast<std::size_t>(held * m_key_bytes),
+                                          static_cast<std::size_t>(count * m_value_bytes)));
+        }
+    }
+    set_position(to);
+    return {};
+}
+
 std::vector<std::byte> SoftmaxCache::copy_ring() const {
     const auto key_bytes = static_cast<std::size_t>(slots(m_position) * m_key_bytes);
     const auto value_bytes = static_cast<std::size_t>(slots(m_position) * m_value_bytes);

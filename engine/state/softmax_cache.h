@@ -40,12 +40,18 @@ public:
     void set_position(std::int64_t position);
 
     std::int64_t position() const { return m_position; }
+    std::int64_t position_bytes() const { return m_key_bytes + m_value_bytes; }
     DType dtype() const { return m_dtype; }
     std::byte* keys() const;
     std::byte* values() const; // keys() where keys alone are kept
     // Slots of the ring, or 0 when every position has its own place.
     std::int64_t ring() const { return m_ring; }
 
+    // Without a ring: what positions [from, position()) hold, keys, then values; and the same, or
+    // its beginning, put back behind position(), which becomes `to`.
+    // Errors: InvalidArgument when the bytes end before `to`, OutOfMemory.
+    std::vector<std::byte> copy_tail(std::int64_t from) const;
+    Result<void> add_tail(std::int64_t to, std::span<const std::byte> bytes);
     // What the ring holds, for snapshots of it: keys, then values.
     std::vector<std::byte> copy_ring() const;
     // Errors: InvalidArgument when the bytes are not those of a ring at `position`.

@@ -13,9 +13,9 @@ constexpr int kVersion = 1;
 constexpr std::array kReasons{FinishReason::EndToken,   FinishReason::StopString,
                               FinishReason::TokenLimit, FinishReason::ContextFull,
                               FinishReason::Stopped,    FinishReason::Failed};
-constexpr std::array kStateKinds{StateKind::KvCache, StateKind::WindowRing, StateKind::LatentCache,
-                                 StateKind::IndexerKeys, StateKind::RecurrentState,
-                                 StateKind::ConvState};
+constexpr std::array kStateKinds{StateKind::KvCache,        StateKind::WindowRing,
+                                 StateKind::LatentCache,    StateKind::IndexerKeys,
+                                 StateKind::RecurrentState, StateKind::ConvState};
 
 Json sampling_json(const Sampling& sampling, std::uint64_t seed) {
     return {{"temperature", sampling.temperature},
@@ -38,6 +38,9 @@ Json timings_json(const Timings& timings) {
             {"reused_tokens", timings.reused_tokens},
             {"prefilled_tokens", timings.prefilled_tokens},
             {"generated_tokens", timings.generated_tokens},
+            {"drafted_tokens", timings.drafted_tokens},
+            {"accepted_tokens", timings.accepted_tokens},
+            {"draft_gain", timings.draft_gain},
             {"prefill_tokens_per_s", timings.prefill_tokens_per_s()},
             {"decode_tokens_per_s", timings.decode_tokens_per_s()}};
 }
@@ -82,7 +85,11 @@ Result<Timings> read_timings(const Json& json) {
                    .prompt_tokens = TRY(json_int(json, "prompt_tokens")),
                    .reused_tokens = TRY(json_int(json, "reused_tokens")),
                    .prefilled_tokens = TRY(json_int(json, "prefilled_tokens")),
-                   .generated_tokens = TRY(json_int(json, "generated_tokens"))};
+                   .generated_tokens = TRY(json_int(json, "generated_tokens")),
+                   // Absent from what older programs wrote.
+                   .drafted_tokens = TRY(json_int(json, "drafted_tokens", 0)),
+                   .accepted_tokens = TRY(json_int(json, "accepted_tokens", 0)),
+                   .draft_gain = TRY(json_number(json, "draft_gain", 0.0))};
 }
 
 Result<StateEvent> read_state(const Json& json) {

@@ -205,6 +205,11 @@ QString ChatModel::figures(const Node& node) const {
     }
     if (t.decode_tokens_per_s() > 0) {
         parts << tr("decode %1").arg(rate_text(t.decode_tokens_per_s()));
+        if (t.drafted_tokens > 0) {
+            parts << tr("%1 of %2 guesses came, %3 ×")
+                         .arg(count_text(t.accepted_tokens), count_text(t.drafted_tokens),
+                              QString::number(t.draft_gain, 'f', 2));
+        }
     }
     parts << tokens_phrase(t.generated_tokens);
     if (t.prompt_tokens > 0) {

@@ -91,6 +91,15 @@ void FiguresBar::set_result(const Timings& timings, const QString& reuse_note) {
     if (timings.decode_ms > 0) {
         set_live_rate(timings.decode_tokens_per_s());
     }
+    QString decode = tr("Tokens per second after the first");
+    if (timings.drafted_tokens > 0) {
+        decode += tr(". Of %1 tokens that its multi-token prediction head guessed ahead, %2 came: "
+                     "%3 × the throughput without")
+                      .arg(count_text(timings.drafted_tokens), count_text(timings.accepted_tokens),
+                           QString::number(timings.draft_gain, 'f', 2));
+    }
+    m_decode->setToolTip(decode);
+    m_decode->setAccessibleDescription(decode);
     set_figure(m_reused, count_text(timings.reused_tokens));
     set_figure(m_read, count_text(timings.prefilled_tokens));
     m_read->setToolTip(reuse_note.isEmpty() ? tr("Of the prompt, read for this reply")

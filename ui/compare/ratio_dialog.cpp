@@ -104,7 +104,9 @@ RatioDialog::RatioDialog(EngineHost& host, const std::vector<Choice>& models, QW
     form->addRow(tr("&Model"), m_model);
     form->addRow(tr("Full attention"), boxes);
     form->addRow(QString(), m_list);
-    form->addRow(tr("&Other layers"), other);
+    auto* const other_label = new QLabel(tr("&Other layers"));
+    other_label->setBuddy(m_other);
+    form->addRow(other_label, other);
     form->addRow(tr("&Layers"), m_layers);
     form->addRow(tr("Random &weights"), m_weights);
 
@@ -249,10 +251,10 @@ void RatioDialog::show_plan() {
                 estimate(edited->spec, static_cast<std::int64_t>(bytes), kContext, "auto", 0);
             auto* const strip = new LayerStrip;
             strip->set_spec(edited->spec);
-            strip->set_title(tr("%1: state %2 at 32K, weights %3%4")
-                                 .arg(ratio_text(ratio), bytes_text(memory.state_bytes()),
+            strip->set_title(tr("%1 · weights %2 (%3)")
+                                 .arg(ratio_text(ratio),
                                       bytes_text(static_cast<std::int64_t>(bytes)),
-                                      own ? tr(" (its own)") : tr(" (random)")));
+                                      own ? tr("its own") : tr("random")));
             strip->set_entries(memory.entries, kContext);
             m_strips->addWidget(strip);
             m_rows.push_back(strip);

@@ -74,6 +74,19 @@ FusedRows fused_rows(const GatedDeltaSpec& d) {
     return rows;
 }
 
+// The multi-token prediction head (delta.md section 11): its layer has full attention.
+struct DraftNames {
+    std::string join, embedding_norm, hidden_norm, norm; // without ".weight"
+};
+void add_draft(TensorNames& names, const std::string& layer, const std::string& head,
+               const DraftNames& own, Transform norms) {
+    names.add_draft_layer(layer, head);
+    names.add("draft.#.join", own.join + ".weight");
+    names.add("draft.#.embedding_norm", own.embedding_norm + ".weight", norms);
+    names.add("draft.#.hidden_norm", own.hidden_norm + ".weight", norms);
+    names.add("draft.#.norm", own.norm + ".weight", norms);
+}
+
 // --- config.json -------------------------------------------------------------------------------
 
 // True for the layers with full attention.
@@ -216,6 +229,33 @@ Result<SpecAndTensors> read_config(const Checkpoint& checkpoint, Generation gene
     if (generation != Generation::V35) {
         add_moe_names(names, layer, checkpoint, moe);
     }
+    if (checkpoint.find("mtp.fc.weight") != nullptr &&
+        checkpoint.find("mtp.norm.weight") != nullptr) {
+        add_draft(names, layer, "mtp.layers.0.",
+                  {"mtp.fc", "mtp.pre_fc_norm_embedding", "mtp.pre_fc_norm_hidden", "mtp.norm"},
+                  Transform::AddOne);
+        frame.spec.draft = LayerSpec{attention, dense};
+        if (checkpoint.find("mtp.layers.0.mlp.gate.weight") != nullptr) {
+            frame.spec.draft->channel = moe;
+            // Stacked or not, whatever the trunk's experts are.
+            const std::string experts = "mtp.layers.0.mlp.experts.";
+            const std::string both = experts + "gate_up_proj";
+            const bool stacked = checkpoint.find(both) != nullptr;
+            for (const char* part : {"gate", "up", "down"}) {
+                const std::string name = fmt::format("draft.#.channel.experts.#.{}", part);
+                if (!stacked) {
+                    names.add(name, fmt::format("{}{{E}}.{}_proj.weight", experts, part));
+                } else if (std::string_view(part) == "down") {
+                    names.add_stacked(name, experts + "down_proj");
+                } else {
+                    const bool second = std::string_view(part) == "up";
+                    names.add_stacked(name, both,
+                                      {{second ? moe.intermediate : 0, moe.intermediate}},
+                                      2 * moe.intermediate);
+                }
+            }
+        }
+    }
     return SpecAndTensors{std::move(frame.spec), names.map(), known_extra};
 }
 
@@ -341,6 +381,17 @@ Result<SpecAndTensors> read_gguf(const Checkpoint& checkpoint, Generation genera
         add_gguf_moe_names(names, checkpoint, moe);
     }
     const std::int64_t trunk = frame.layers;
+    if (has_layer_tensor(checkpoint, trunk, "nextn.eh_proj.weight")) {
+        const std::string head = fmt::format("blk.{}.", trunk);
+        add_draft(names, "blk.{L}.", head,
+                  {head + "nextn.eh_proj", head + "nextn.enorm", head + "nextn.hnorm",
+                   head + "nextn.shared_head_norm"},
+                  Transform::None);
+        frame.spec.draft = LayerSpec{attention, dense};
+        if (has_layer_tensor(checkpoint, trunk, "ffn_gate_inp.weight")) {
+            frame.spec.draft->channel = moe;
+        }
+    }
     const auto extra = [trunk](std::string_view tensor) -> const char* {
         // Blocks behind the trunk, with the usual names.
         if (tensor.starts_with("blk.")) {

@@ -58,6 +58,18 @@ struct Expected {
     std::int64_t vocab = 0;
 };
 
+// Another tensor of an expected file, f32.
+inline std::vector<float> read_floats(const std::filesystem::path& path, const char* name) {
+    Result<Checkpoint> file = Checkpoint::open(path);
+    const TensorInfo* tensor = file.ok() ? file->find(name) : nullptr;
+    if (tensor == nullptr) {
+        qFatal("%s lacks %s", path.string().c_str(), name);
+    }
+    std::vector<float> values(static_cast<std::size_t>(tensor->elements()));
+    std::memcpy(values.data(), tensor->data.data(), tensor->data.size());
+    return values;
+}
+
 inline Expected read_expected(const std::filesystem::path& path) {
     Result<Checkpoint> file = Checkpoint::open(path);
     if (!file.ok()) {

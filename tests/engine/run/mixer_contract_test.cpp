@@ -55,9 +55,10 @@ StateOptions options_with(DType kv) {
 // Rows [first, first + count) of x through the mixer, into the same rows of out.
 void advance(const TokenMixer& mixer, MixerState& state, const std::vector<float>& x,
              std::vector<float>& out, std::int64_t first, std::int64_t count,
-             const Tap* tap = nullptr) {
+             const Tap* tap = nullptr, std::int64_t tentative = 0) {
     Step step;
     step.first_position = first;
+    step.tentative = tentative;
     step.tap = tap;
     cpu()->reset_scratch();
     const auto result =
@@ -90,6 +91,8 @@ private slots:
     void PrefillEqualsDecode();
     void RestoredStateGoesOnBitEqually_data() { token_rows(); }
     void RestoredStateGoesOnBitEqually();
+    void TakenBackTokensLeaveNoTrace_data() { token_rows(); }
+    void TakenBackTokensLeaveNoTrace();
     void LedgerCountsWhatIsHeld_data() { token_rows(); }
     void LedgerCountsWhatIsHeld();
     void SequencesDoNotTouchEachOther_data() { token_rows(); }
@@ -177,6 +180,34 @@ void MixerContractTest::RestoredStateGoesOnBitEqually() {
     std::vector<float> again(x.size());
     advance(*built.token, *state, x, again, 0, 90);
     QVERIFY(std::equal(expected.begin(), expected.begin() + 90 * kHidden, again.begin()));
+}
+
+void MixerContractTest::TakenBackTokensLeaveNoTrace() {
+    FETCH_MIXER();
+    const std::vector<float> x = random_values(kTokens * kHidden, 5);
+    const std::vector<float> wrong = random_values(kTokens * kHidden, 6);
+    const auto straight = fresh(*built.token, ledger, kv_dtype);
+    const std::vector<float> expected = run_mixer(*built.token, *straight, x, 1);
+    const auto state = fresh(*built.token, ledger, kv_dtype);
+    std::vector<float> found(x.size());
+    std::int64_t at = 0;
+    for (const std::int64_t count : {1, 3, 2, 5, 2, 80, 2, 4, 3, 2}) {
+        // The last `guessed` of these are taken back; what is read for them is something else.
+        const std::int64_t guessed = std::min<std::int64_t>(count - 1, 2);
+        std::vector<float> mixed = x;
+        std::copy_n(wrong.begin() + (at + count - guessed) * kHidden, guessed * kHidden,
+                    mixed.begin() + (at + count - guessed) * kHidden);
+        advance(*built.token, *state, mixed, found, at, count, nullptr, guessed);
+        QVERIFY(state->take_back(guessed).ok());
+        at += count - guessed;
+        QCOMPARE(state->position(), at);
+    }
+    advance(*built.token, *state, x, found, at, 1);
+    ++at;
+    const std::vector<float> some(found.begin(), found.begin() + at * kHidden);
+    const std::vector<float> same(expected.begin(), expected.begin() + at * kHidden);
+    const Difference d = difference(some, same, kHidden);
+    QVERIFY2(d.worst_value < 2e-5, qPrintable(QString::number(d.worst_value)));
 }
 
 void MixerContractTest::LedgerCountsWhatIsHeld() {

@@ -79,6 +79,7 @@ private slots:
     void PairsOfMxfp4DecodeAsTheBlocksOfGguf();
     void IntegersBecomeBlocksWhereTheseAreExact();
     void TransposesChooseColumns();
+    void ModelsOfMxfp4ComeNearTheReference_data();
     void ModelsOfMxfp4ComeNearTheReference();
     void WrongSizesAreRefused();
 };
@@ -195,10 +196,19 @@ void QuantisedTest::TransposesChooseColumns() {
     QVERIFY(!values(file, source, 24, 20).ok());
 }
 
+void QuantisedTest::ModelsOfMxfp4ComeNearTheReference_data() {
+    QTest::addColumn<QString>("name");
+    for (const char* name : {"gpt-oss-mxfp4", "kimi-k3-mxfp4"}) {
+        QTest::newRow(name) << name;
+    }
+}
+
 void QuantisedTest::ModelsOfMxfp4ComeNearTheReference() {
-    const Expected want = read_expected(folder("gpt-oss-mxfp4") / "expected.safetensors");
+    QFETCH(QString, name);
+    const std::filesystem::path at = folder(qPrintable(name));
+    const Expected want = read_expected(at / "expected.safetensors");
     const auto logits_of = [&](const char* file) {
-        const std::shared_ptr<const Model> model = load(folder("gpt-oss-mxfp4") / file);
+        const std::shared_ptr<const Model> model = load(at / file);
         const auto fresh = sequence(model);
         return run(*model, *fresh, want.tokens);
     };
