@@ -229,8 +229,8 @@ Result<SpecAndTensors> read_gguf(const Checkpoint& checkpoint) {
     if (!settings.has("attention.scale") && frame.layers == 62) {
         // Files do not say that the largest model scales by its hidden width per head (5376 / 32)
         // instead of head_dim; readers know it by its number of layers.
-        attention.scale =
-            1.0 / std::sqrt(static_cast<double>(frame.spec.hidden / frame.query_heads));
+        attention.scale = 1.0 / std::sqrt(static_cast<double>(frame.spec.hidden) /
+                                          static_cast<double>(frame.query_heads));
     }
     Rotations rotations;
     rotations.full = TRY(read_gguf_rope(settings, attention.head_dim, RopeLayout::HalfSplit));
