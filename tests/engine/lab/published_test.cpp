@@ -116,7 +116,9 @@ void PublishedTest::EveryRatioCanBePlanned() {
     time.start();
     const auto seen = inspect_model(file, DType::BF16);
     QVERIFY2(seen.ok(), seen.ok() ? "" : seen.error().text().c_str());
+#ifndef HS_SANITIZE                 // its checks take most of the time
     QVERIFY(time.elapsed() < 1000); // a person waits for it
+#endif
     const bool has_other = ratio_of(seen->spec).other > 0;
     const StateOptions options{.kv_dtype = DType::BF16, .context_tokens = 1 << 20};
     std::int64_t last = -1;

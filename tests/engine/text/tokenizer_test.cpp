@@ -125,7 +125,8 @@ private slots:
         const auto lines = lines_of(name + ".plain");
         QVERIFY(lines.size() > 150);
         std::set<TokenId> added;
-        for (const Json& token : json_of(name + ".json")["added_tokens"]) {
+        const Json json = json_of(name + ".json"); // a name: the loop would not keep it alive
+        for (const Json& token : json["added_tokens"]) {
             added.insert(token["id"].get<TokenId>());
         }
         for (const std::string& line : lines) {
