@@ -228,8 +228,11 @@ def write(folder, config, model_class, shapes, tokens, seed, gguf_writer=None, f
     (folder / "hf" / "config.json").write_text(json.dumps(values, indent=1) + "\n")
     stored = {(names or (lambda name: name))(name): t for name, t in stored.items()}
     save_file(stored, folder / "hf" / "model.safetensors", metadata={"format": "pt"})
-    save_file({"tokens": ids.to(torch.int32), "logits": logits.contiguous(),
-               "greedy": torch.tensor(greedy, dtype=torch.int32)}, folder / "expected.safetensors")
+    expected = {"tokens": ids.to(torch.int32), "logits": logits.contiguous(),
+                "greedy": torch.tensor(greedy, dtype=torch.int32)}
+    if folder.name.endswith("-draft"):
+        expected["draft"] = model_class(config, meant).drafts(ids)
+    save_file(expected, folder / "expected.safetensors")
     if gguf_writer:
         gguf_writer(folder / "model.gguf", config, weights)
     print(f"{folder.name}: {tokens} tokens, {len(set(greedy))} different greedy tokens, least "
@@ -528,7 +531,7 @@ def main(out):
         group_norm_size=1, use_qk_norm=False, num_shared_experts=0, first_k_dense_replace=0,
         routed_scaling_factor=1.0), tokens=100, seed=37)
 
-    write_ling(out / "ling-hybrid", ling_config(), tokens=180, seed=38, gguf_writer=bailing_gguf)
+    write_ling(out / "ling-hybrid-draft", ling_config(), tokens=180, seed=38, gguf_writer=bailing_gguf)
     write_ling(out / "ling-hybrid-yarn", ling_config(
         num_hidden_layers=6, layer_group_size=3, q_lora_rank=None, num_nextn_predict_layers=0,
         rotary_dim=8, qk_rope_head_dim=8, head_dim=16, hidden_size=32, v_head_dim=8,

@@ -133,7 +133,8 @@ class Model:
         for n in range(self.layers):
             x = self.layer(n, x)
         self.position += 1
-        return self.output(rms_norm(x, self.w["model.norm.weight"], self.eps))
+        self.hidden = rms_norm(x, self.w["model.norm.weight"], self.eps)
+        return self.output(self.hidden)
 
     def grouped_norm(self, x, weight, groups, eps):
         return rms_norm(x.reshape(groups, -1), weight.reshape(groups, -1), eps).reshape(-1)
@@ -295,6 +296,27 @@ class LingHybrid(Bailing):
         if scaling and scaling.get("mscale_all_dim") and scaling["factor"] > 1:
             scale *= (0.1 * scaling["mscale_all_dim"] * math.log(scaling["factor"]) + 1) ** 2
         return Softmax(scale)
+
+    def drafts(self, ids):
+        """Section 4.5: row r, of the hidden row of position r and the token behind it, guesses the
+        token after that. Its layer stands behind the last and keeps rows of its own."""
+        model, p = LingHybrid(self.c, self.w), f"model.layers.{self.layers}."
+        model.mixers.append(model.make_full())
+        out = []
+        for r in range(len(ids) - 1):
+            model.step(int(ids[r]))
+            u = self.product(p + "eh_proj.weight", torch.cat([
+                rms_norm(self.w[self.embedding][int(ids[r + 1])], self.w[p + "enorm.weight"],
+                         self.eps),
+                rms_norm(model.hidden, self.w[p + "hnorm.weight"], self.eps)]))
+            model.position = r
+            h = rms_norm(u, self.w[p + "input_layernorm.weight"], self.eps)
+            u = u + model.full(self.layers, h)
+            h = rms_norm(u, self.w[p + "post_attention_layernorm.weight"], self.eps)
+            u = u + model.mixture(p + "mlp.", h)
+            model.position = r + 1
+            out.append(self.output(rms_norm(u, self.w[p + "final_layernorm.weight"], self.eps)))
+        return torch.stack(out).float()
 
     def full(self, n, h):
         c, p = self.c, f"model.layers.{n}.attention."

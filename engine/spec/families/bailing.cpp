@@ -423,7 +423,15 @@ Result<SpecAndTensors> read_config(const Checkpoint& checkpoint, Full kind) {
                      "rope_interleave", "num_nextn_predict_layers", "mtp_loss_scaling_factor"});
     TRY(settings.refuse_unknown("Bailing"));
     add_layers(frame.spec, full, attention, lightning, fades_by_layer, dense, moe, dense_layers);
-    const TensorNames names = config_names(checkpoint, attention, frame.query_heads);
+    TensorNames names = config_names(checkpoint, attention, frame.query_heads);
+    const std::string head = fmt::format("model.layers.{}.", frame.layers);
+    // The head is latent attention and a mixture (lightning.md section 4.5).
+    if (kind == Full::Latent && moe.experts > 0 &&
+        checkpoint.find(head + "final_layernorm.weight") != nullptr) {
+        add_draft(names, "model.layers.{L}.", head,
+                  {head + "eh_proj", head + "enorm", head + "hnorm", head + "final_layernorm"});
+        frame.spec.draft = LayerSpec{attention, moe};
+    }
     return SpecAndTensors{std::move(frame.spec), names.map(), config_extra(frame.layers)};
 }
 
@@ -560,6 +568,13 @@ Result<SpecAndTensors> read_gguf(const Checkpoint& checkpoint) {
     add_gguf_dense_names(names);
     add_gguf_moe_names(names, checkpoint, moe);
     const std::int64_t trunk = frame.layers;
+    if (has_layer_tensor(checkpoint, trunk, "nextn.eh_proj.weight")) {
+        const std::string head = fmt::format("blk.{}.", trunk);
+        add_draft(names, "blk.{L}.", head,
+                  {head + "nextn.eh_proj", head + "nextn.enorm", head + "nextn.hnorm",
+                   head + "layer_output_norm"});
+        frame.spec.draft = LayerSpec{latent, moe};
+    }
     const auto extra = [trunk](std::string_view tensor) {
         return is_behind_trunk(tensor, trunk) ? "multi-token prediction" : known_extra(tensor);
     };

@@ -74,19 +74,6 @@ FusedRows fused_rows(const GatedDeltaSpec& d) {
     return rows;
 }
 
-// The multi-token prediction head (delta.md section 11): its layer has full attention.
-struct DraftNames {
-    std::string join, embedding_norm, hidden_norm, norm; // without ".weight"
-};
-void add_draft(TensorNames& names, const std::string& layer, const std::string& head,
-               const DraftNames& own, Transform norms) {
-    names.add_draft_layer(layer, head);
-    names.add("draft.#.join", own.join + ".weight");
-    names.add("draft.#.embedding_norm", own.embedding_norm + ".weight", norms);
-    names.add("draft.#.hidden_norm", own.hidden_norm + ".weight", norms);
-    names.add("draft.#.norm", own.norm + ".weight", norms);
-}
-
 // --- config.json -------------------------------------------------------------------------------
 
 // True for the layers with full attention.

@@ -387,6 +387,15 @@ void TensorNames::add_draft_layer(const std::string& layer, const std::string& h
     m_sources.merge(more);
 }
 
+void add_draft(TensorNames& names, const std::string& layer, const std::string& head,
+               const DraftNames& own, Transform norms) {
+    names.add_draft_layer(layer, head);
+    names.add("draft.#.join", own.join + ".weight");
+    names.add("draft.#.embedding_norm", own.embedding_norm + ".weight", norms);
+    names.add("draft.#.hidden_norm", own.hidden_norm + ".weight", norms);
+    names.add("draft.#.norm", own.norm + ".weight", norms);
+}
+
 TensorMap TensorNames::map() const {
     return [sources = m_sources](std::string_view spec_tensor) -> Result<TensorSource> {
         // "layers.7.channel.experts.3.up" is looked up as "layers.#.channel.experts.#.up".

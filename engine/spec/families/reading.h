@@ -110,6 +110,15 @@ private:
 // looked up in one map, the others in the other, and what belongs to no layer in the first.
 TensorMap by_layer(std::vector<bool> full, TensorMap in_full, TensorMap in_others);
 
+// What a multi-token prediction head has beside its layer, less ".weight".
+struct DraftNames {
+    std::string join, embedding_norm, hidden_norm, norm;
+};
+// A head whose layer is named as those of the trunk are, with `head` in the place of `layer`.
+void add_draft(TensorNames& names, const std::string& layer, const std::string& head,
+               const DraftNames& own,
+               TensorSource::Transform norms = TensorSource::Transform::None);
+
 // What is common to all families here, before layers are known.
 struct Frame {
     ModelSpec spec; // all but layers

@@ -128,8 +128,7 @@ private slots:
     void LongPromptsNeitherOverflowNorVanish();
     void HeadsDoNotMix();
     void RowsWithoutTokenAreNeverSampled();
-    void LayersForPredictionAreRecognised_data();
-    void LayersForPredictionAreRecognised();
+    void TheLayerBehindTheLastIsThePredictionHead();
     void RoundedDecayTablesAreNotUsed();
     void LingThreeIsRefusedByName();
     void SettingsThatChangeTheMathAreRefused_data();
@@ -303,22 +302,15 @@ void LightningTest::RowsWithoutTokenAreNeverSampled() {
     QVERIFY(load(checkpoint_folder() / "ring-linear/hf")->spec().never_sampled.empty());
 }
 
-void LightningTest::LayersForPredictionAreRecognised_data() {
-    QTest::addColumn<QString>("file");
-    QTest::addColumn<int>("count");
-    QTest::newRow("safetensors") << "ling-hybrid/hf" << 42;
-    QTest::newRow("gguf") << "ling-hybrid/model.gguf" << 22;
-}
-
-void LightningTest::LayersForPredictionAreRecognised() {
-    QFETCH(QString, file);
-    QFETCH(int, count);
-    const auto model = load(checkpoint_folder() / file.toStdString());
-    QCOMPARE(model->spec().layers.size(), std::size_t{5});
-    QCOMPARE(model->unused_tensors().size(), static_cast<std::size_t>(count));
-    for (const std::string& unused : model->unused_tensors()) {
-        QVERIFY2(unused.ends_with("(multi-token prediction)"), unused.c_str());
+void LightningTest::TheLayerBehindTheLastIsThePredictionHead() {
+    for (const char* file : {"hf", "model.gguf"}) {
+        const auto model = load(checkpoint_folder() / "ling-hybrid-draft" / file);
+        QCOMPARE(model->spec().layers.size(), std::size_t{5}); // decay counts these alone
+        QVERIFY(model->can_draft());
+        QVERIFY(std::holds_alternative<LatentSpec>(model->spec().draft->mixer));
+        QVERIFY(model->unused_tensors().empty());
     }
+    QVERIFY(!load(checkpoint_folder() / "ling-hybrid-yarn/hf")->can_draft());
 }
 
 void LightningTest::RoundedDecayTablesAreNotUsed() {
@@ -330,7 +322,7 @@ void LightningTest::RoundedDecayTablesAreNotUsed() {
 }
 
 void LightningTest::LingThreeIsRefusedByName() {
-    const std::string ling = config_of("ling-hybrid");
+    const std::string ling = config_of("ling-hybrid-draft");
     for (const std::string& text :
          {replaced(ling, "BailingMoeV2_5ForCausalLM", "BailingMoeV3ForCausalLM"),
           replaced(ling, "\"use_bias\"", "\"short_conv_kernel_size\": 4, \"use_bias\""),
@@ -367,11 +359,13 @@ void LightningTest::SettingsThatChangeTheMathAreRefused_data() {
     row("ring-linear", "\"n_group\": 4", "\"n_group\": 3", "groups");
     row("ring-linear", "\"score_function\": \"sigmoid\"", "\"score_function\": \"tanh\"",
         "score_function");
-    row("ling-hybrid", "\"topk_method\": \"noaux_tc\"", "\"topk_method\": \"other\"",
+    row("ling-hybrid-draft", "\"topk_method\": \"noaux_tc\"", "\"topk_method\": \"other\"",
         "topk_method");
-    row("ling-hybrid", "\"layer_group_size\": 4", "\"layer_group_size\": 0", "layer_group_size");
-    row("ling-hybrid", "\"kv_lora_rank\": 24", "\"kv_lora_rank\": 99999999999", "kv_lora_rank");
-    row("ling-hybrid", "\"use_bias\": false", "\"gated_attention\": true", "gated_attention");
+    row("ling-hybrid-draft", "\"layer_group_size\": 4", "\"layer_group_size\": 0",
+        "layer_group_size");
+    row("ling-hybrid-draft", "\"kv_lora_rank\": 24", "\"kv_lora_rank\": 99999999999",
+        "kv_lora_rank");
+    row("ling-hybrid-draft", "\"use_bias\": false", "\"gated_attention\": true", "gated_attention");
 }
 
 void LightningTest::SettingsThatChangeTheMathAreRefused() {
