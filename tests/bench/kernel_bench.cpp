@@ -330,6 +330,50 @@ void gated_delta(Backend& backend) {
     }
 }
 
+void kda(Backend& backend) {
+    std::printf("\nKimi delta attention, 32 heads of 128 x 128, decay unbounded and bounded\n");
+    for (const double bound : {0.0, -5.0}) {
+        for (const std::int64_t tokens : {1, 16, 64, 256}) {
+            KdaSpec spec;
+            spec.heads = 32;
+            spec.head_dim = 128;
+            spec.decay_bound = bound;
+            std::mt19937 random(2);
+            std::normal_distribution<float> normal;
+            const auto fill = [&](std::int64_t n) {
+                std::vector<float> v(static_cast<std::size_t>(n));
+                for (float& value : v) {
+                    value = normal(random);
+                }
+                return v;
+            };
+            const std::int64_t width = spec.channels();
+            const auto rows = fill(tokens * width);
+            const auto b = fill(tokens * spec.heads);
+            const auto conv = fill(3 * width * 4);
+            const std::vector<float> rate(32, -0.5f);
+            const std::vector<float> ones(static_cast<std::size_t>(width), 1.0f);
+            std::vector<float> conv_state(static_cast<std::size_t>(3 * width) * 3);
+            std::vector<float> state(static_cast<std::size_t>(width) * 128);
+            std::vector<float> out(static_cast<std::size_t>(tokens * width));
+            KdaOp op;
+            op.spec = spec;
+            op.q = op.k = op.v = op.decay = op.gate = {rows.data(), {tokens, width}};
+            op.b = {b.data(), {tokens, spec.heads}};
+            op.conv_weight = conv.data();
+            op.decay_rate = rate.data();
+            op.dt_bias = op.norm_weight = ones.data();
+            op.conv_state = conv_state.data();
+            op.state = state.data();
+            op.out = {out.data(), {tokens, width}};
+            const double seconds = fast_run(20, [&](int) { backend.kda(op); });
+            std::printf("  %s, T %4lld: %8.3f ms, %7.2f us per token\n",
+                        bound < 0 ? "bounded" : "softplus", static_cast<long long>(tokens),
+                        seconds * 1e3, seconds * 1e6 / static_cast<double>(tokens));
+        }
+    }
+}
+
 void small_ops(Backend& backend) {
     std::vector<float> x(4096, 0.5f);
     std::vector<float> w(1024, 1.0f);
@@ -404,6 +448,7 @@ int main(int argc, char** argv) {
     }
     if (only.empty() || only == "delta") {
         gated_delta(*backend);
+        kda(*backend);
     }
     return 0;
 }
