@@ -9,6 +9,7 @@
 #include <cmath>
 #include <fmt/format.h>
 #include <functional>
+#include <initializer_list>
 
 namespace hs {
 namespace {
@@ -118,6 +119,14 @@ void add_layers(ModelSpec& spec, const std::vector<bool>& full, const TokenMixer
         }
         spec.layers.push_back(std::move(layer));
     }
+}
+
+// Whether a prediction head is there, and not a piece of one.
+bool has_all(const Checkpoint& checkpoint, const std::string& head,
+             std::initializer_list<const char*> parts) {
+    return std::all_of(parts.begin(), parts.end(), [&](const char* part) {
+        return checkpoint.find(fmt::format("{}{}.weight", head, part)) != nullptr;
+    });
 }
 
 // --- config.json -------------------------------------------------------------------------------
@@ -427,7 +436,10 @@ Result<SpecAndTensors> read_config(const Checkpoint& checkpoint, Full kind) {
     const std::string head = fmt::format("model.layers.{}.", frame.layers);
     // The head is latent attention and a mixture (lightning.md section 4.5).
     if (kind == Full::Latent && moe.experts > 0 &&
-        checkpoint.find(head + "final_layernorm.weight") != nullptr) {
+        has_all(checkpoint, head,
+                {"eh_proj", "enorm", "hnorm", "final_layernorm", "input_layernorm",
+                 "post_attention_layernorm", "attention.kv_b_proj", "mlp.gate",
+                 "mlp.experts.0.down_proj"})) {
         add_draft(names, "model.layers.{L}.", head,
                   {head + "eh_proj", head + "enorm", head + "hnorm", head + "final_layernorm"});
         frame.spec.draft = LayerSpec{attention, moe};
@@ -568,8 +580,10 @@ Result<SpecAndTensors> read_gguf(const Checkpoint& checkpoint) {
     add_gguf_dense_names(names);
     add_gguf_moe_names(names, checkpoint, moe);
     const std::int64_t trunk = frame.layers;
-    if (has_layer_tensor(checkpoint, trunk, "nextn.eh_proj.weight")) {
-        const std::string head = fmt::format("blk.{}.", trunk);
+    const std::string head = fmt::format("blk.{}.", trunk);
+    if (has_all(checkpoint, head,
+                {"nextn.eh_proj", "nextn.enorm", "nextn.hnorm", "layer_output_norm", "attn_norm",
+                 "ffn_norm", "attn_kv_a_mqa", "ffn_gate_inp", "ffn_down_exps"})) {
         add_draft(names, "blk.{L}.", head,
                   {head + "nextn.eh_proj", head + "nextn.enorm", head + "nextn.hnorm",
                    head + "layer_output_norm"});
