@@ -146,13 +146,19 @@ Result<Weight> CpuBackend::place(const Weight& host) {
 }
 
 void CpuBackend::copy_in(std::byte* to, std::span<const std::byte> from) {
-    std::memcpy(to, from.data(), from.size());
+    if (!from.empty()) { // nothing may lie at no address
+        std::memcpy(to, from.data(), from.size());
+    }
 }
 void CpuBackend::copy_out(std::span<std::byte> to, const std::byte* from) {
-    std::memcpy(to.data(), from, to.size());
+    if (!to.empty()) {
+        std::memcpy(to.data(), from, to.size());
+    }
 }
 void CpuBackend::copy(std::byte* to, const std::byte* from, std::int64_t bytes) {
-    std::memmove(to, from, static_cast<std::size_t>(bytes));
+    if (bytes > 0) {
+        std::memmove(to, from, static_cast<std::size_t>(bytes));
+    }
 }
 
 View<float, 2> CpuBackend::scratch(std::int64_t rows, std::int64_t cols) {
