@@ -67,6 +67,12 @@ int physical_cores() {
 } // namespace
 
 struct ThreadPool::State {
+    // What is left of a worker's part of a range, on a cache line of its own.
+    struct alignas(64) Share {
+        std::atomic<std::int64_t> next{0};
+        std::int64_t last = 0;
+    };
+
     int threads = 1;
     std::atomic<std::uint64_t> generation{0}; // counts forks; workers wait for it to move
     std::atomic<int> running{0};
@@ -75,6 +81,7 @@ struct ThreadPool::State {
     std::mutex mutex;
     std::condition_variable wake;
     std::atomic<int> sleeping{0};
+    std::vector<Share> shares;         // one per worker
     std::vector<std::jthread> workers; // last: joined before the rest goes
 
     void work(int worker) {
@@ -111,6 +118,7 @@ struct ThreadPool::State {
 ThreadPool::ThreadPool(int threads)
     : m_state(std::make_unique<State>()) {
     m_state->threads = threads > 0 ? threads : physical_cores();
+    m_state->shares = std::vector<State::Share>(static_cast<std::size_t>(m_state->threads));
     for (int worker = 1; worker < m_state->threads; ++worker) {
         m_state->workers.emplace_back([state = m_state.get(), worker] { state->work(worker); });
     }
@@ -156,14 +164,28 @@ void ThreadPool::for_range(
         }
         return;
     }
-    std::atomic<std::int64_t> next{0};
+    // Each worker goes through a share of its own from front to back, so that what it reads lies in
+    // a row for the processor's prefetchers, and then helps the others with theirs.
+    const std::int64_t pieces = (count + grain - 1) / grain;
+    const int threads = m_state->threads;
+    for (int worker = 0; worker < threads; ++worker) {
+        State::Share& share = m_state->shares[static_cast<std::size_t>(worker)];
+        share.next.store(pieces / threads * worker +
+                             std::min<std::int64_t>(pieces % threads, worker),
+                         std::memory_order_relaxed);
+        share.last =
+            pieces / threads * (worker + 1) + std::min<std::int64_t>(pieces % threads, worker + 1);
+    }
     run([&](int worker) {
-        while (true) {
-            const std::int64_t first = next.fetch_add(grain, std::memory_order_relaxed);
-            if (first >= count) {
-                return;
+        for (int i = 0; i < threads; ++i) {
+            State::Share& share = m_state->shares[static_cast<std::size_t>((worker + i) % threads)];
+            while (share.next.load(std::memory_order_relaxed) < share.last) {
+                const std::int64_t piece = share.next.fetch_add(1, std::memory_order_relaxed);
+                if (piece >= share.last) {
+                    break;
+                }
+                body(piece * grain, std::min((piece + 1) * grain, count), worker);
             }
-            body(first, std::min(first + grain, count), worker);
         }
     });
 }

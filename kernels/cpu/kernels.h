@@ -65,7 +65,9 @@ std::uint16_t to_bf16(float value); // rounds to nearest, ties to even
 // --- matrix products -------------------------------------------------------------------------
 
 // The input of products, (tokens, cols). The int8 form has one scale per 32 elements; its rows are
-// padded with zeros to a multiple of 256. Its pointers are null where no product wants it.
+// padded with zeros to a multiple of 256. The scales of 256 elements are small multiples of one
+// unit, so that weights with integer scales can be summed in integers over all 256. Its pointers
+// are null where no product wants it.
 struct Activations {
     const float* x = nullptr;
     std::int64_t stride = 0;
@@ -77,6 +79,11 @@ struct Activations {
     float* sum32 = nullptr;         // (tokens, padded / 32), scale * sum of 32 of q
     float* sum16 = nullptr;         // (tokens, padded / 16), scale * sum of 16 of q
     std::int16_t* isum16 = nullptr; // (tokens, padded / 16), sum of 16 of q
+    float* unit = nullptr;          // (tokens, padded / 256)
+    // (tokens, padded / 32), in [0, 256]: scale = multiple * unit, exactly.
+    std::int16_t* multiple = nullptr;
+    // (tokens, padded / 256, 2, 8): isum16, of each 256 the even ones before the odd ones.
+    std::int16_t* split16 = nullptr;
 };
 
 // Whether products with this format take the int8 form: block formats, from AVX2 on. The others
@@ -237,10 +244,10 @@ struct DeltaRule {
     std::int64_t value_dim = 0;
     const float* q = nullptr; // (tokens, key_dim)
     const float* k = nullptr;
-    const float* v = nullptr;      // (tokens, value_dim)
-    std::int64_t stride = 0;       // of q, k and v
-    bool per_channel = false;      // keep: (tokens, key_dim), or (tokens)
-    const float* keep = nullptr;   // in (0, 1]
+    const float* v = nullptr;    // (tokens, value_dim)
+    std::int64_t stride = 0;     // of q, k and v
+    bool per_channel = false;    // keep: (tokens, key_dim), or (tokens)
+    const float* keep = nullptr; // in (0, 1]
     std::int64_t keep_stride = 0;
     // What reads S before it fades: k * keep where keep is per channel, else k.
     const float* read = nullptr;

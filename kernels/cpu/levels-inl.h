@@ -280,18 +280,26 @@ struct Levels<Format::Q3_K> : SmallBlocks {
     }
 };
 
-// Scales and minima of Q4_K and Q5_K, from their twelve packed bytes.
+// The eight scales and the eight minima of Q4_K and Q5_K, six bits each, from their twelve packed
+// bytes. Of the first four, the bytes hold all bits; of the others, the low four bits and, on top
+// of the first ones, the high two.
+HWY_INLINE __m128i packed_scales(const Byte* b) {
+    const __m128i v = load_16(b);
+    const __m128i low = _mm_and_si128(
+        _mm_srlv_epi32(_mm_shuffle_epi8(v, _mm_setr_epi8(4, 5, 6, 7, 12, 13, 14, 15, 8, 9, 10, 11,
+                                                         12, 13, 14, 15)),
+                       _mm_setr_epi32(0, 0, 0, 4)),
+        _mm_setr_epi32(0x3F3F3F3F, 0x0F0F0F0F, 0x3F3F3F3F, 0x0F0F0F0F));
+    const __m128i high = _mm_shuffle_epi8(
+        v, _mm_setr_epi8(-1, -1, -1, -1, 4, 5, 6, 7, -1, -1, -1, -1, 8, 9, 10, 11));
+    return _mm_or_si128(low, _mm_and_si128(_mm_srli_epi16(high, 2), _mm_set1_epi8(0x30)));
+}
 HWY_INLINE void packed_scales(const Byte* b, __m256* s, __m256* m) {
-    const std::uint32_t u0 = load_u32(b + 4);
-    const std::uint32_t u1 = load_u32(b + 8);
-    const std::uint32_t u2 = load_u32(b + 12);
-    const std::uint32_t scale_high = (u2 & 0x0F0F0F0Fu) | (u0 >> 6 & 0x03030303u) << 4;
-    const std::uint32_t min_high = (u2 >> 4 & 0x0F0F0F0Fu) | (u1 >> 6 & 0x03030303u) << 4;
-    const std::uint64_t scale = (u0 & 0x3F3F3F3Fu) | std::uint64_t{scale_high} << 32;
-    const std::uint64_t minimum = (u1 & 0x3F3F3F3Fu) | std::uint64_t{min_high} << 32;
+    const __m128i v = packed_scales(b);
     const __m128 both = _mm_cvtph_ps(_mm_cvtsi32_si128(static_cast<int>(load_u32(b))));
-    s[0] = _mm256_mul_ps(_mm256_broadcastss_ps(both), to_floats_u8(scale));
-    m[0] = _mm256_mul_ps(_mm256_broadcastss_ps(_mm_movehdup_ps(both)), to_floats_u8(minimum));
+    s[0] = _mm256_mul_ps(_mm256_broadcastss_ps(both), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(v)));
+    m[0] = _mm256_mul_ps(_mm256_broadcastss_ps(_mm_movehdup_ps(both)),
+                         _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(v, 8))));
 }
 
 template <>

@@ -38,11 +38,19 @@ struct Row {
     const float* scale;
     const float* sum16;
     const float* sum32;
+    const float* unit;
+    const std::int16_t* multiple;
+    const std::int16_t* split16;
 };
 
 HWY_INLINE Row row_of(const Activations& a, std::int64_t t) {
-    return {a.q + t * a.padded, a.scale + t * (a.padded / 32), a.sum16 + t * (a.padded / 16),
-            a.sum32 + t * (a.padded / 32)};
+    return {a.q + t * a.padded,
+            a.scale + t * (a.padded / 32),
+            a.sum16 + t * (a.padded / 16),
+            a.sum32 + t * (a.padded / 32),
+            a.unit + t * (a.padded / 256),
+            a.multiple + t * (a.padded / 32),
+            a.split16 + t * (a.padded / 16)};
 }
 
 // Sums of four products u8 * s8 in each of eight lanes.
@@ -54,11 +62,85 @@ HWY_INLINE __m256i dot4(__m256i u, __m256i s) {
 #endif
 }
 
-HWY_INLINE float reduce(__m256 v) {
-    __m128 x = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
-    x = _mm_add_ss(x, _mm_movehdup_ps(x));
-    return _mm_cvtss_f32(x);
+// Products of pairs, times a word each, added to sum.
+HWY_INLINE __m256i add_scaled(__m256i sum, __m256i pairs, __m256i words) {
+#if HWY_TARGET == HWY_AVX3_DL
+    return _mm256_dpwssd_epi32(sum, pairs, words);
+#else
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, words));
+#endif
+}
+
+// The sums of four vectors.
+HWY_INLINE __m128 reduce(const __m256* v) {
+    const __m256 x = _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));
+    return _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+}
+
+// Formats with integer scales for groups of 16 or 32 under one factor for 256. Times the multiples
+// of the activations' unit these fit into 16 bits, and 256 products are summed in int32.
+template <Format kFormat>
+constexpr bool kIntegerScales =
+    kFormat == Format::Q4_K || kFormat == Format::Q5_K || kFormat == Format::Q6_K;
+
+// The same in words: byte pair i of each half.
+HWY_INLINE __m256i spread_word(__m256i words, int i) {
+    const int pair = 0x0100 + 0x0202 * i;
+    return _mm256_shuffle_epi8(words, _mm256_set1_epi16(static_cast<short>(pair)));
+}
+
+// 256 weights times 256 activations, added to acc; to low what their sums alone decide.
+template <Format kFormat>
+HWY_INLINE void integer_dot256(const Byte* b, const std::int8_t* x, float unit,
+                               const std::int16_t* multiple, const std::int16_t* split16,
+                               __m256& acc, __m256& low) {
+    using L = Levels<kFormat>;
+    __m256i q[8];
+    L::load(b, q);
+    const __m256i multiples =
+        _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(multiple)));
+    const __m256i sums = _mm256_load_si256(reinterpret_cast<const __m256i*>(split16));
+    const auto pairs = [&](int i) {
+        return _mm256_maddubs_epi16(q[i], load_32(reinterpret_cast<const Byte*>(x) + 32 * i));
+    };
+    if constexpr (L::kGroup == 32) {
+        // 31 * 127 * 2 per pair, times 63 * 256, twice, eight times: below 2^31.
+        static_assert(L::kMost <= 31);
+        const __m256i both = _mm256_mullo_epi16(_mm256_cvtepu8_epi16(packed_scales(b)), multiples);
+        const __m256i scales = _mm256_permute4x64_epi64(both, 0x44);
+        const __m256i minima = _mm256_permute4x64_epi64(both, 0xEE);
+        __m256i sum = _mm256_madd_epi16(pairs(0), spread_word(scales, 0));
+        __m256i more = _mm256_madd_epi16(pairs(1), spread_word(scales, 1));
+        HWY_UNROLL(3)
+        for (int i = 2; i < 8; i += 2) {
+            sum = add_scaled(sum, pairs(i), spread_word(scales, i));
+            more = add_scaled(more, pairs(i + 1), spread_word(scales, i + 1));
+        }
+        const __m128 factors = _mm_mul_ps(
+            _mm_cvtph_ps(_mm_cvtsi32_si128(static_cast<int>(load_u32(b)))), _mm_set1_ps(unit));
+        acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(sum, more)),
+                              _mm256_broadcastss_ps(factors), acc);
+        low = _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_madd_epi16(minima, sums)),
+                              _mm256_broadcastss_ps(_mm_movehdup_ps(factors)), low);
+    } else {
+        // 63 * 127 * 2 per pair, times 128 * 256, twice: two of these fit into int32.
+        static_assert(kFormat == Format::Q6_K);
+        const __m128i order = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+        const __m256i scales = _mm256_mullo_epi16(
+            _mm256_cvtepi8_epi16(_mm_shuffle_epi8(load_16(b + 192), order)), multiples);
+        __m256 total[4];
+        HWY_UNROLL(4)
+        for (int i = 0; i < 4; ++i) {
+            const __m256i first = _mm256_madd_epi16(pairs(2 * i), spread_word(scales, 2 * i));
+            total[i] = _mm256_cvtepi32_ps(
+                add_scaled(first, pairs(2 * i + 1), spread_word(scales, 2 * i + 1)));
+        }
+        const __m256 factor = _mm256_set1_ps(half_at(b + 208) * unit);
+        acc = _mm256_fmadd_ps(
+            _mm256_add_ps(_mm256_add_ps(total[0], total[1]), _mm256_add_ps(total[2], total[3])),
+            factor, acc);
+        low = _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_madd_epi16(scales, sums)), factor, low);
+    }
 }
 
 // 256 weights times 256 activations, added to acc (four partial sums) and, for the part that
@@ -109,8 +191,9 @@ HWY_INLINE void dot256(const Byte* b, const std::int8_t* x, const float* scale, 
 // crosses into the next.
 constexpr int kAhead = 2048;
 
+// Eight partial sums of a row's product.
 template <Format kFormat>
-HWY_INLINE float dot_row(const Byte* w, const Row& x, std::int64_t cols) {
+HWY_INLINE __m256 dot_row(const Byte* w, const Row& x, std::int64_t cols) {
     using L = Levels<kFormat>;
     __m256 acc[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(),
                      _mm256_setzero_ps()};
@@ -118,11 +201,20 @@ HWY_INLINE float dot_row(const Byte* w, const Row& x, std::int64_t cols) {
     const std::int64_t whole = cols / 256;
     for (std::int64_t i = 0; i < whole; ++i) {
         const Byte* b = w + i * L::kBytes;
-        for (int line = 0; line < L::kBytes; line += 64) {
-            _mm_prefetch(reinterpret_cast<const char*>(b + kAhead + line), _MM_HINT_T0);
+        if constexpr (kIntegerScales<kFormat>) {
+            integer_dot256<kFormat>(b, x.q + 256 * i, x.unit[i], x.multiple + 8 * i,
+                                    x.split16 + 16 * i, acc[0], low);
+        } else {
+            dot256<kFormat>(b, x.q + 256 * i, x.scale + 8 * i, x.sum16 + 16 * i, x.sum32 + 8 * i,
+                            acc, low);
         }
-        dot256<kFormat>(b, x.q + 256 * i, x.scale + 8 * i, x.sum16 + 16 * i, x.sum32 + 8 * i, acc,
-                        low);
+    }
+    if constexpr (kIntegerScales<kFormat>) {
+        if constexpr (L::kMinimum) {
+            return _mm256_sub_ps(acc[0], low);
+        } else {
+            return _mm256_fnmadd_ps(low, _mm256_set1_ps(static_cast<float>(L::kOffset)), acc[0]);
+        }
     }
     if (const std::int64_t rest = cols % 256; rest != 0) { // of formats with blocks of 32
         Byte padded[L::kBytes] = {};
@@ -137,7 +229,30 @@ HWY_INLINE float dot_row(const Byte* w, const Row& x, std::int64_t cols) {
     } else if constexpr (L::kOffset != 0) {
         sum = _mm256_fnmadd_ps(low, _mm256_set1_ps(static_cast<float>(L::kOffset)), sum);
     }
-    return reduce(sum);
+    return sum;
+}
+
+// Rows [first, last) times one token, four after another so that they share the last additions.
+template <Format kFormat>
+HWY_NOINLINE void dot_rows(const Matrix& matrix, std::int64_t first, std::int64_t last,
+                           const Row& x, float* out, const float* bias) {
+    for (std::int64_t r = first; r < last; r += 4) {
+        const std::int64_t count = std::min<std::int64_t>(4, last - r);
+        __m256 sums[4];
+        for (std::int64_t i = 0; i < count; ++i) {
+            const auto* w =
+                reinterpret_cast<const Byte*>(matrix.data + (r + i) * matrix.row_stride);
+            sums[i] = dot_row<kFormat>(w, x, matrix.cols);
+        }
+        for (std::int64_t i = count; i < 4; ++i) {
+            sums[i] = _mm256_setzero_ps();
+        }
+        alignas(16) float y[4];
+        _mm_store_ps(y, reduce(sums));
+        for (std::int64_t i = 0; i < count; ++i) {
+            out[r + i] = bias != nullptr ? y[i] + bias[r + i] : y[i];
+        }
+    }
 }
 
 // --- tiles -----------------------------------------------------------------------------------
@@ -423,11 +538,13 @@ template <Format kFormat>
 void multiply(const Matrix& matrix, std::int64_t first, std::int64_t last, const Activations& a,
               float* out, std::int64_t out_stride, const float* bias, std::byte* scratch) {
     if (a.tokens <= kFewTokens) {
-        for (std::int64_t r = first; r < last; ++r) {
-            const auto* w = reinterpret_cast<const Byte*>(matrix.data + r * matrix.row_stride);
+        for (std::int64_t r = first; r < last; r += kRowTile) { // once from memory for all tokens
+            const std::int64_t end = a.tokens == 1 ? last : std::min(r + kRowTile, last);
             for (std::int64_t t = 0; t < a.tokens; ++t) {
-                const float y = dot_row<kFormat>(w, row_of(a, t), matrix.cols);
-                out[t * out_stride + r] = bias != nullptr ? y + bias[r] : y;
+                dot_rows<kFormat>(matrix, r, end, row_of(a, t), out + t * out_stride, bias);
+            }
+            if (a.tokens == 1) {
+                return;
             }
         }
         return;
@@ -450,59 +567,95 @@ void multiply(const Matrix& matrix, std::int64_t first, std::int64_t last, const
     }
 }
 
-// Largest magnitude, scale, levels and sums of each 32.
-void quantise(const Activations& a, std::int64_t first, std::int64_t last) {
-    const std::int64_t blocks = a.padded / 32;
+// The largest magnitude of 32.
+HWY_INLINE float most_of(const float* x) {
     const __m256 sign = _mm256_set1_ps(-0.0f);
-    for (std::int64_t t = first; t < last; ++t) {
-        for (std::int64_t i = 0; i < blocks; ++i) {
-            std::int8_t* q = a.q + t * a.padded + 32 * i;
-            const std::int64_t block = t * blocks + i;
-            if (32 * i >= a.cols) { // the padding up to 256
-                std::memset(q, 0, 32);
-                a.scale[block] = a.sum32[block] = 0;
-                a.sum16[2 * block] = a.sum16[2 * block + 1] = 0;
-                a.isum16[2 * block] = a.isum16[2 * block + 1] = 0;
-                continue;
+    __m256 v[4];
+    for (int j = 0; j < 4; ++j) {
+        v[j] = _mm256_andnot_ps(sign, _mm256_loadu_ps(x + 8 * j));
+    }
+    const __m256 most = _mm256_max_ps(_mm256_max_ps(v[0], v[1]), _mm256_max_ps(v[2], v[3]));
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(most), _mm256_extractf128_ps(most, 1));
+    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    m = _mm_max_ss(m, _mm_movehdup_ps(m));
+    return _mm_cvtss_f32(m);
+}
+
+// 32 levels x * inverse, and the sums of both halves of them.
+HWY_INLINE void round_32(const float* x, float inverse, std::int8_t* q, std::int16_t* sums) {
+    __m256i n[4];
+    for (int j = 0; j < 4; ++j) {
+        n[j] =
+            _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * j), _mm256_set1_ps(inverse)));
+    }
+    const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(n[0], n[1]), 0xD8);
+    const __m256i more = _mm256_permute4x64_epi64(_mm256_packs_epi32(n[2], n[3]), 0xD8);
+    const __m256i bytes = _mm256_permute4x64_epi64(_mm256_packs_epi16(words, more), 0xD8);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), bytes);
+    const auto total = [](__m256i w) {
+        const __m256i p = _mm256_madd_epi16(w, _mm256_set1_epi16(1));
+        __m128i s = _mm_add_epi32(_mm256_castsi256_si128(p), _mm256_extracti128_si256(p, 1));
+        s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4E));
+        return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xB1)));
+    };
+    sums[0] = static_cast<std::int16_t>(total(words));
+    sums[1] = static_cast<std::int16_t>(total(more));
+}
+
+// The unit of 256 activations: their largest magnitude / 127 / 256, rounded up to 15 bits so that
+// its multiples are exact. 0 where its inverse would overflow, and for what is not a number.
+HWY_INLINE float unit_of(float most) {
+    const float least = most / (127.0f * 256.0f);
+    if (!(least > 1e-37f && least < 1e37f)) {
+        return 0;
+    }
+    std::uint32_t bits;
+    std::memcpy(&bits, &least, sizeof(bits));
+    bits = (bits + 511) & ~511u;
+    float unit;
+    std::memcpy(&unit, &bits, sizeof(unit));
+    return unit;
+}
+
+// Unit, multiples, levels and sums of each 256. Each 32 get the least multiple that holds them: a
+// step is wider than it need be by at most a 256th of the widest one.
+void quantise(const Activations& a, std::int64_t first, std::int64_t last) {
+    for (std::int64_t i = first * (a.padded / 256); i < last * (a.padded / 256); ++i) {
+        const std::int64_t t = i / (a.padded / 256);
+        const std::int64_t begin = i % (a.padded / 256) * 256;
+        const auto blocks = static_cast<int>(std::min<std::int64_t>(8, (a.cols - begin) / 32));
+        const float* x = a.x + t * a.stride + begin;
+        float most[8] = {};
+        float largest = 0;
+        for (int j = 0; j < blocks; ++j) {
+            most[j] = most_of(x + 32 * j);
+            largest = std::max(largest, most[j]);
+        }
+        const float unit = unit_of(largest);
+        a.unit[i] = unit;
+        for (int j = 0; j < 8; ++j) {
+            const std::int64_t block = 8 * i + j;
+            std::int16_t* sums = a.isum16 + 2 * block;
+            int multiple = 0;
+            if (unit > 0 && most[j] > 0) {
+                const float steps = std::min(most[j] / (127.0f * unit), 256.0f);
+                multiple = static_cast<int>(steps);
+                multiple += static_cast<float>(multiple) < steps ? 1 : 0;
             }
-            const float* x = a.x + t * a.stride + 32 * i;
-            __m256 v[4];
-            for (int j = 0; j < 4; ++j) {
-                v[j] = _mm256_loadu_ps(x + 8 * j);
+            const float scale = unit * static_cast<float>(multiple);
+            if (multiple > 0) {
+                round_32(x + 32 * j, 1.0f / scale, a.q + 32 * block, sums);
+            } else { // nothing, and the padding up to 256
+                std::memset(a.q + 32 * block, 0, 32);
+                sums[0] = sums[1] = 0;
             }
-            __m256 most = _mm256_max_ps(
-                _mm256_max_ps(_mm256_andnot_ps(sign, v[0]), _mm256_andnot_ps(sign, v[1])),
-                _mm256_max_ps(_mm256_andnot_ps(sign, v[2]), _mm256_andnot_ps(sign, v[3])));
-            __m128 m = _mm_max_ps(_mm256_castps256_ps128(most), _mm256_extractf128_ps(most, 1));
-            m = _mm_max_ps(m, _mm_movehl_ps(m, m));
-            m = _mm_max_ss(m, _mm_movehdup_ps(m));
-            const float scale = _mm_cvtss_f32(m) / 127.0f;
-            // Below the least normal number 1 / scale overflows.
-            const float inverse = scale > 1e-37f ? 1.0f / scale : 0.0f;
-            __m256i n[4];
-            for (int j = 0; j < 4; ++j) {
-                n[j] = _mm256_cvtps_epi32(_mm256_mul_ps(v[j], _mm256_set1_ps(inverse)));
-            }
-            const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(n[0], n[1]), 0xD8);
-            const __m256i more = _mm256_permute4x64_epi64(_mm256_packs_epi32(n[2], n[3]), 0xD8);
-            const __m256i bytes = _mm256_permute4x64_epi64(_mm256_packs_epi16(words, more), 0xD8);
-            _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), bytes);
-            const auto total = [](__m256i w) {
-                const __m256i p = _mm256_madd_epi16(w, _mm256_set1_epi16(1));
-                __m128i s =
-                    _mm_add_epi32(_mm256_castsi256_si128(p), _mm256_extracti128_si256(p, 1));
-                s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4E));
-                return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xB1)));
-            };
-            const int low = total(words);
-            const int high = total(more);
-            const float used = inverse > 0 ? scale : 0.0f;
-            a.scale[block] = used;
-            a.isum16[2 * block] = static_cast<std::int16_t>(low);
-            a.isum16[2 * block + 1] = static_cast<std::int16_t>(high);
-            a.sum16[2 * block] = used * static_cast<float>(low);
-            a.sum16[2 * block + 1] = used * static_cast<float>(high);
-            a.sum32[block] = used * static_cast<float>(low + high);
+            a.scale[block] = scale;
+            a.multiple[block] = static_cast<std::int16_t>(multiple);
+            a.split16[16 * i + j] = sums[0];
+            a.split16[16 * i + 8 + j] = sums[1];
+            a.sum16[2 * block] = scale * static_cast<float>(sums[0]);
+            a.sum16[2 * block + 1] = scale * static_cast<float>(sums[1]);
+            a.sum32[block] = scale * static_cast<float>(sums[0] + sums[1]);
         }
     }
 }
@@ -596,7 +749,7 @@ std::int64_t pad(std::int64_t n, std::int64_t to) {
 
 std::int64_t int8_bytes(std::int64_t tokens, std::int64_t cols) {
     const std::int64_t padded = pad(cols, 256);
-    return tokens * (padded + padded / 32 * 8 + padded / 16 * 6) + 5 * 64;
+    return tokens * (padded + padded / 32 * 10 + padded / 16 * 8 + padded / 256 * 4) + 8 * 64;
 }
 
 void place_int8(Activations& activations, std::byte* memory) {
@@ -611,6 +764,9 @@ void place_int8(Activations& activations, std::byte* memory) {
     take(activations.sum32, n / 32);
     take(activations.sum16, n / 16);
     take(activations.isum16, n / 16);
+    take(activations.unit, n / 256);
+    take(activations.multiple, n / 32);
+    take(activations.split16, n / 16);
 }
 
 void matmul_plain(const Matrix& matrix, std::int64_t first, std::int64_t last,

@@ -96,6 +96,9 @@ cpu::Activations slice(cpu::Activations a, std::int64_t first, std::int64_t coun
         a.sum32 += first * (a.padded / 32);
         a.sum16 += first * (a.padded / 16);
         a.isum16 += first * (a.padded / 16);
+        a.unit += first * (a.padded / 256);
+        a.multiple += first * (a.padded / 32);
+        a.split16 += first * (a.padded / 16);
     }
     return a;
 }

@@ -201,9 +201,72 @@ private slots:
                 }
                 QCOMPARE(a.isum16[i], sum);
                 QCOMPARE(a.sum16[i], a.scale[i / 2] * static_cast<float>(sum));
+                QCOMPARE(a.split16[i / 16 * 16 + i % 2 * 8 + i % 16 / 2], sum);
+                QVERIFY(a.multiple[i / 2] >= 0 && a.multiple[i / 2] <= 256);
+                QCOMPARE(double{a.scale[i / 2]}, double{a.unit[i / 16]} * a.multiple[i / 2]);
                 QCOMPARE(a.sum32[i / 2],
                          a.scale[i / 2] *
                              static_cast<float>(a.isum16[i / 2 * 2] + a.isum16[i / 2 * 2 + 1]));
+            }
+        }
+    }
+
+    // Largest levels, largest scales, largest activations, all of one sign: the sums over 256 come
+    // as near to 2^31 as they can.
+    void IntegerSumsHoldTheLargestBlocks() {
+        struct Largest {
+            Format format;
+            std::size_t factors; // where the halves are
+            std::byte scale;
+        };
+        for (const std::string& set : instruction_sets()) {
+            use_instruction_set(set);
+            for (const Largest& largest : {Largest{Format::Q4_K, 0, std::byte{0xFF}},
+                                           {Format::Q5_K, 0, std::byte{0xFF}},
+                                           {Format::Q6_K, 208, std::byte{0x80}},
+                                           {Format::Q6_K, 208, std::byte{0x7F}}}) {
+                const std::int64_t cols = 512;
+                const std::int64_t bytes = block_bytes(largest.format);
+                std::vector<std::byte> block(at(2 * bytes), std::byte{0xFF});
+                for (std::int64_t i = 0; i < 2; ++i) {
+                    std::byte* b = block.data() + i * bytes;
+                    if (largest.factors > 0) {
+                        std::fill_n(b + 192, 16, largest.scale);
+                        std::memcpy(b + largest.factors, "\0\x3C", 2); // 1.0
+                    } else {
+                        std::memcpy(b, "\0\x3C\0\0", 4); // 1.0, and no minimum
+                    }
+                }
+                std::vector<float> plain(at(cols));
+                dequantise(largest.format, block.data(), plain.data(), cols);
+                const Matrix matrix{.format = largest.format,
+                                    .rows = 1,
+                                    .cols = cols,
+                                    .data = block.data(),
+                                    .row_stride = 2 * bytes};
+                for (const float sign : {1.0f, -1.0f}) {
+                    const std::vector<float> x(at(cols), sign);
+                    Activations a{.x = x.data(), .stride = cols, .tokens = 1, .cols = cols};
+                    Aligned memory(int8_bytes(1, cols));
+                    if (wants_int8(largest.format)) {
+                        place_int8(a, memory.data());
+                        quantise_activations(a, 0, 1);
+                    }
+                    Aligned scratch(matmul_scratch_bytes(matrix, 1));
+                    float got = NAN;
+                    matmul(matrix, 0, 1, a, &got, 1, nullptr, scratch.data());
+                    double want = 0;
+                    for (const float w : plain) {
+                        want += double{w} * sign;
+                    }
+                    // x itself is held to 15 bits: 127 steps of a unit rounded up.
+                    QVERIFY2(std::fabs(got - want) <= 1e-4 * std::fabs(want),
+                             qPrintable(QString("%1, %2: %3, expected %4")
+                                            .arg(QString::fromStdString(set))
+                                            .arg(int(largest.format))
+                                            .arg(got)
+                                            .arg(want)));
+                }
             }
         }
     }
