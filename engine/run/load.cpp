@@ -99,7 +99,11 @@ Result<std::optional<LoadedModel>> load_model(std::shared_ptr<Backend> backend,
     const auto u8 = path.u8string();
     LoadedModel loaded;
     loaded.source.assign(u8.begin(), u8.end());
-    Checkpoint checkpoint = TRY(open_to_look(path));
+    auto opened = Checkpoint::open(path);
+    if (!opened.ok() && opened.error().code == ErrorCode::NotFound && options.synthetic) {
+        opened = open_to_look(path); // an architecture without weights
+    }
+    Checkpoint checkpoint = TRY(std::move(opened));
     const SpecAndTensors read = TRY(read_model(checkpoint));
     const EditedSpec edited = TRY(edit_schedule(read.spec, options.edit));
     if (checkpoint.tensors().empty() || !edited.keeps_weights) {
@@ -131,9 +135,7 @@ Result<std::optional<LoadedModel>> load_model(std::shared_ptr<Backend> backend,
     if (loaded.origin == Origin::Synthetic) {
         if (!options.synthetic) {
             return Error{ErrorCode::NotFound,
-                         loaded.source + (checkpoint.tensors().empty()
-                                              ? ": describes an architecture and has no weights"
-                                              : ": has no weights for the edited schedule"),
+                         loaded.source + ": has no weights for the edited schedule",
                          "Compare or measure it: that works with random weights."};
         }
         TRY(check_room(edited.spec, *options.synthetic));

@@ -55,19 +55,17 @@ constexpr std::array<const char*, 9> kMinimax{"MiniMaxText01ForCausalLM",
                                               "MiniMaxForCausalLM",
                                               "minimax",
                                               "MiniMaxModel"};
-constexpr std::array<const char*, 4> kRingLinear{
-    "BailingMoeLinearV2ForCausalLM", "bailing_moe_linear_v2", "bailing_moe_linear",
-    "BailingMoeLinearForCausalLM"};
+constexpr std::array<const char*, 4> kRingLinear{"BailingMoeLinearV2ForCausalLM",
+                                                 "bailing_moe_linear_v2", "bailing_moe_linear",
+                                                 "BailingMoeLinearForCausalLM"};
 // The third generation is answered to say why it does not run.
 constexpr std::array<const char*, 3> kLingHybrid{"BailingMoeV2_5ForCausalLM", "bailing_hybrid",
                                                  "BailingMoeV3ForCausalLM"};
-constexpr std::array<const char*, 7> kKimi{"KimiLinearForCausalLM",
-                                           "KimiK3ForConditionalGeneration",
-                                           "kimi-linear",
-                                           "kimi-k3",
-                                           "kimi_linear",
-                                           "kimi_k3",
-                                           "KimiLinearModel"};
+constexpr std::array<const char*, 7> kKimi{
+    "KimiLinearForCausalLM", "KimiK3ForConditionalGeneration",
+    "kimi-linear",           "kimi-k3",
+    "kimi_linear",           "kimi_k3",
+    "KimiLinearModel"};
 constexpr std::array<const char*, 3> kOlmoHybrid{"OlmoHybridForCausalLM", "olmo_hybrid",
                                                  "OlmoHybridModel"};
 

@@ -16,6 +16,7 @@ import sys
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from transformers.models.deepseek_v3 import modeling_deepseek_v3
 from transformers.models.qwen3_5 import modeling_qwen3_5
 from transformers.models.qwen3_5.configuration_qwen3_5 import Qwen3_5TextConfig
 from transformers.models.qwen3_next import modeling_qwen3_next
@@ -27,61 +28,82 @@ assert transformers.__version__ == "5.23.0", transformers.__version__
 
 
 class Head(torch.nn.Module):
-    """Parameters by the names that published checkpoints give them, less "mtp."."""
+    """names: what the parts are called in published checkpoints, below `prefix`."""
 
-    def __init__(self, config, layer_class, norm_class, full_layer):
+    def __init__(self, config, layer, norm_class, names):
         super().__init__()
-        self.fc = torch.nn.Linear(2 * config.hidden_size, config.hidden_size, bias=False)
-        self.pre_fc_norm_embedding = norm_class(config.hidden_size, eps=config.rms_norm_eps)
-        self.pre_fc_norm_hidden = norm_class(config.hidden_size, eps=config.rms_norm_eps)
-        self.norm = norm_class(config.hidden_size, eps=config.rms_norm_eps)
-        self.layers = torch.nn.ModuleList([layer_class(config, full_layer)])
-        self.config = config
+        self.names = names
+        size, eps = config.hidden_size, getattr(config, "rms_norm_eps", 1e-5)
+        self.join = torch.nn.Linear(2 * size, size, bias=False)
+        self.embedding_norm = norm_class(size, eps=eps)
+        self.hidden_norm = norm_class(size, eps=eps)
+        self.norm = norm_class(size, eps=eps)
+        self.layer = layer
 
-    def forward(self, model, ids):
+    def forward(self, model, ids, rotary_kind=None, window=None):
         hidden = model.model(input_ids=ids[None], use_cache=False).last_hidden_state
         embedded = model.model.embed_tokens(ids[None, 1:])
-        x = self.fc(torch.cat([self.pre_fc_norm_embedding(embedded),
-                               self.pre_fc_norm_hidden(hidden[:, :-1])], dim=-1))
+        x = self.join(torch.cat([self.embedding_norm(embedded), self.hidden_norm(hidden[:, :-1])],
+                                dim=-1))
         rows = x.shape[1]
         positions = torch.arange(rows)[None]
-        rotary = model.model.rotary_emb(x, positions)
-        mask = torch.full((rows, rows), float("-inf")).triu(1)[None, None]
-        out = self.layers[0](x, position_embeddings=rotary, attention_mask=mask,
-                             position_ids=positions)
+        rotary = model.model.rotary_emb(x, positions, *([rotary_kind] if rotary_kind else []))
+        mask = torch.full((rows, rows), float("-inf")).triu(1)
+        if window:
+            mask += torch.full((rows, rows), float("-inf")).tril(-window)
+        out = self.layer(x, position_embeddings=rotary, attention_mask=mask[None, None],
+                         position_ids=positions)
         out = out[0] if isinstance(out, tuple) else out
         return model.lm_head(self.norm(out))[0].float()
 
+    def published(self):
+        state = {}
+        for name, p in self.state_dict().items():
+            part, rest = name.split(".", 1)
+            p = p.to(torch.bfloat16)
+            for old, new in self.names.get("renamed", {}).items():
+                rest = rest.replace(old, new)
+            base = self.names[part] + ("" if part == "layer" else ".") + rest
+            if ".experts." not in name or p.dim() != 3:
+                state[base] = p
+                continue
+            # transformers stacks experts in memory, (E, 2 I, H) and (E, H, I); the releases do not.
+            base = base.split("experts.")[0] + "experts."
+            for e in range(p.shape[0]):
+                if name.endswith("gate_up_proj"):
+                    gate, up = p[e].chunk(2)
+                    state[f"{base}{e}.gate_proj.weight"] = gate.contiguous()
+                    state[f"{base}{e}.up_proj.weight"] = up.contiguous()
+                else:
+                    state[f"{base}{e}.down_proj.weight"] = p[e].contiguous()
+        return state
 
-def add_head(folder, model, modeling, layer_class, norm_class, seed):
+
+QWEN = {"join": "mtp.fc", "embedding_norm": "mtp.pre_fc_norm_embedding",
+        "hidden_norm": "mtp.pre_fc_norm_hidden", "norm": "mtp.norm", "layer": "mtp.layers.0."}
+
+
+def behind(layer, norm="shared_head.norm"):
+    head = f"model.layers.{layer}."
+    return {"join": head + "eh_proj", "embedding_norm": head + "enorm",
+            "hidden_norm": head + "hnorm", "norm": head + norm, "layer": head}
+
+
+def add_head(folder, model, head, seed, rotary_kind=None, window=None):
     """To a checkpoint that checkpoint_writer has written."""
-    config = model.config
-    head = Head(config, getattr(modeling, layer_class), getattr(modeling, norm_class),
-                config.layer_types.index("full_attention"))
+    # fill() asks the model's configuration how its norms are centred.
+    head.config = model.config
     checkpoint_writer.fill(head, seed)
     with torch.no_grad():
         for p in head.parameters():
             p.copy_(p.to(torch.bfloat16).float())
         expected = load_file(folder / "expected.safetensors")
-        expected["draft"] = head.eval()(model, expected["tokens"].long()).contiguous()
+        expected["draft"] = head.eval()(model, expected["tokens"].long(), rotary_kind,
+                                        window).contiguous()
     save_file(expected, folder / "expected.safetensors")
     path = folder / "hf" / "model.safetensors"
-    state = load_file(path)
-    for name, p in head.state_dict().items():
-        p = p.to(torch.bfloat16)
-        if ".experts." not in name:
-            state["mtp." + name] = p
-            continue
-        # transformers stacks experts in memory, (E, 2 I, H) and (E, H, I); the releases do not.
-        base = "mtp." + name.split(".experts.")[0] + ".experts."
-        for e in range(p.shape[0]):
-            if name.endswith("gate_up_proj"):
-                gate, up = p[e].chunk(2)
-                state[f"{base}{e}.gate_proj.weight"] = gate.contiguous()
-                state[f"{base}{e}.up_proj.weight"] = up.contiguous()
-            else:
-                state[f"{base}{e}.down_proj.weight"] = p[e].contiguous()
-    save_file(state, path, metadata={"format": "pt"})
+    save_file(load_file(path) | head.published(), path, metadata={"format": "pt"})
+    print(folder.name, sum(f.stat().st_size for f in (folder / "hf").iterdir()))
 
 
 def main(out):
@@ -96,15 +118,35 @@ def main(out):
         Qwen3_5TextConfig(**common, intermediate_size=60, tie_word_embeddings=True),
         attn_implementation="eager")
     checkpoint_writer.write(out / "qwen3.5-draft", dense, tokens=120, seed=21, write_gguf=False)
-    add_head(out / "qwen3.5-draft", dense, modeling_qwen3_5, "Qwen3_5DecoderLayer", "Qwen3_5RMSNorm", 22)
+    full = dense.config.layer_types.index("full_attention")
+    add_head(out / "qwen3.5-draft", dense,
+             Head(dense.config, modeling_qwen3_5.Qwen3_5DecoderLayer(dense.config, full),
+                  modeling_qwen3_5.Qwen3_5RMSNorm, QWEN), 22)
+
     mixture = transformers.Qwen3NextForCausalLM._from_config(
         transformers.Qwen3NextConfig(**common, intermediate_size=60, moe_intermediate_size=16,
                                      shared_expert_intermediate_size=20, num_experts=4,
                                      num_experts_per_tok=2),
         attn_implementation="eager")
     checkpoint_writer.write(out / "qwen3-next-draft", mixture, tokens=120, seed=23, write_gguf=False)
-    add_head(out / "qwen3-next-draft", mixture, modeling_qwen3_next, "Qwen3NextDecoderLayer",
-             "Qwen3NextRMSNorm", 24)
+    add_head(out / "qwen3-next-draft", mixture,
+             Head(mixture.config, modeling_qwen3_next.Qwen3NextDecoderLayer(mixture.config, full),
+                  modeling_qwen3_next.Qwen3NextRMSNorm, QWEN), 24)
+
+    latent = transformers.DeepseekV3ForCausalLM._from_config(
+        transformers.DeepseekV3Config(
+            vocab_size=96, hidden_size=48, num_hidden_layers=3, num_attention_heads=4,
+            num_key_value_heads=4, intermediate_size=60, moe_intermediate_size=16,
+            n_routed_experts=4, n_shared_experts=1, num_experts_per_tok=2, n_group=1, topk_group=1,
+            first_k_dense_replace=1, q_lora_rank=24, kv_lora_rank=16, qk_nope_head_dim=12,
+            qk_rope_head_dim=8, v_head_dim=10, max_position_embeddings=1024,
+            rope_parameters={"rope_type": "default", "rope_theta": 1e4}),
+        attn_implementation="eager")
+    checkpoint_writer.write(out / "deepseek-v3-draft", latent, tokens=120, seed=25,
+                            write_gguf=False)
+    add_head(out / "deepseek-v3-draft", latent,
+             Head(latent.config, modeling_deepseek_v3.DeepseekV3DecoderLayer(latent.config, 2),
+                  modeling_deepseek_v3.DeepseekV3RMSNorm, behind(3)), 26)
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ QString bundled_label(const QString& name) {
 QString first_bundled_model() {
     const std::vector<NamedModel> bundled = bundled_models();
     for (const NamedModel& model : bundled) {
-        if (model.name.find("1-7") != std::string::npos) {
+        if (model.name.find("1-3") != std::string::npos) {
             return QString::fromStdString(model.name);
         }
     }

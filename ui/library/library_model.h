@@ -63,8 +63,8 @@ private:
 
 // A bundled model's name as people read it: "hybridscope-ratio-1-3" is "Ratio 1:3".
 QString bundled_label(const QString& name);
-// The bundled model a person meets first: 1:7, the most linear one that still looks facts up (its
-// card has the figures). Empty when none is bundled.
+// The bundled model a person meets first: 1:3, the ratio of most published hybrids. Empty when none
+// is bundled.
 QString first_bundled_model();
 
 } // namespace hs

@@ -121,14 +121,6 @@ void add_layers(ModelSpec& spec, const std::vector<bool>& full, const TokenMixer
     }
 }
 
-// Whether a prediction head is there, and not a piece of one.
-bool has_all(const Checkpoint& checkpoint, const std::string& head,
-             std::initializer_list<const char*> parts) {
-    return std::all_of(parts.begin(), parts.end(), [&](const char* part) {
-        return checkpoint.find(fmt::format("{}{}.weight", head, part)) != nullptr;
-    });
-}
-
 // --- config.json -------------------------------------------------------------------------------
 
 // Whether any layer has a tensor of this name.

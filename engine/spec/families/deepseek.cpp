@@ -474,6 +474,15 @@ Result<SpecAndTensors> read_config(const Checkpoint& checkpoint, Member member) 
     const std::string prefix = tensor_prefix(checkpoint);
     TensorNames names;
     add_config_names(names, prefix, checkpoint, latent, moe);
+    const std::string head = fmt::format("{}layers.{}.", prefix, frame.layers);
+    if (has_all(checkpoint, head,
+                {"eh_proj", "enorm", "hnorm", "shared_head.norm", "input_layernorm",
+                 "post_attention_layernorm", "self_attn.kv_b_proj", "mlp.gate",
+                 "mlp.experts.0.down_proj"})) {
+        add_draft(names, prefix + "layers.{L}.", head,
+                  {head + "eh_proj", head + "enorm", head + "hnorm", head + "shared_head.norm"});
+        frame.spec.draft = LayerSpec{latent, moe};
+    }
     const auto extra = [first = prefix + "layers.",
                         trunk = frame.layers](std::string_view tensor) -> const char* {
         if (tensor.starts_with(first) &&
@@ -617,6 +626,15 @@ Result<SpecAndTensors> read_gguf(const Checkpoint& checkpoint, Member member) {
     TensorNames names;
     add_gguf_names(names, checkpoint, latent);
     add_gguf_moe_names(names, checkpoint, moe);
+    const std::string head = fmt::format("blk.{}.", frame.layers);
+    if (has_all(checkpoint, head,
+                {"nextn.eh_proj", "nextn.enorm", "nextn.hnorm", "nextn.shared_head_norm",
+                 "attn_norm", "ffn_norm", "attn_kv_a_mqa", "ffn_gate_inp", "ffn_down_exps"})) {
+        add_draft(names, "blk.{L}.", head,
+                  {head + "nextn.eh_proj", head + "nextn.enorm", head + "nextn.hnorm",
+                   head + "nextn.shared_head_norm"});
+        frame.spec.draft = LayerSpec{latent, moe};
+    }
     const auto extra = [trunk = frame.layers](std::string_view tensor) -> const char* {
         if (is_behind_trunk(tensor, trunk)) {
             return "multi-token prediction";

@@ -34,7 +34,8 @@ TensorMap by_layer(const MixerNames& names, std::vector<bool> slides) {
              tensor.starts_with(layers) && at < tensor.size() && tensor[at] != '.'; ++at) {
             layer = 10 * layer + static_cast<std::size_t>(tensor[at] - '0');
         }
-        return layer < slides.size() && slides[layer] ? sliding(tensor) : full(tensor);
+        const bool head = tensor.starts_with("draft."); // the prediction head slides
+        return head || (layer < slides.size() && slides[layer]) ? sliding(tensor) : full(tensor);
     };
 }
 
@@ -331,6 +332,17 @@ Result<SpecAndTensors> read_config(const Checkpoint& checkpoint) {
             add_fused_names(*one, layer + "self_attn.qkv_proj.weight",
                             one == &names.full ? mixers.full : mixers.sliding, slabs);
         }
+    }
+    // Of its prediction heads the first; the others are left out.
+    const std::string head = prefix + "mtp.layers.0.";
+    if (has_all(checkpoint, head,
+                {"eh_proj", "enorm", "hnorm", "final_layernorm", "input_layernorm",
+                 "pre_mlp_layernorm", "self_attn.o_proj", "mlp.down_proj"})) {
+        TensorNames& own = names.sliding;
+        add_draft(own, layer, head,
+                  {head + "eh_proj", head + "enorm", head + "hnorm", head + "final_layernorm"});
+        own.add("draft.#.channel_norm", head + "pre_mlp_layernorm.weight");
+        frame.spec.draft = LayerSpec{mixers.sliding, dense};
     }
     const auto extra = [prefix](std::string_view tensor) -> const char* {
         if (tensor.starts_with(prefix + "mtp.")) {

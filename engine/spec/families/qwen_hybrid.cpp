@@ -216,8 +216,9 @@ Result<SpecAndTensors> read_config(const Checkpoint& checkpoint, Generation gene
     if (generation != Generation::V35) {
         add_moe_names(names, layer, checkpoint, moe);
     }
-    if (checkpoint.find("mtp.fc.weight") != nullptr &&
-        checkpoint.find("mtp.norm.weight") != nullptr) {
+    if (has_all(checkpoint, "mtp.",
+                {"fc", "pre_fc_norm_embedding", "pre_fc_norm_hidden", "norm",
+                 "layers.0.input_layernorm", "layers.0.self_attn.q_proj"})) {
         add_draft(names, layer, "mtp.layers.0.",
                   {"mtp.fc", "mtp.pre_fc_norm_embedding", "mtp.pre_fc_norm_hidden", "mtp.norm"},
                   Transform::AddOne);
@@ -368,8 +369,10 @@ Result<SpecAndTensors> read_gguf(const Checkpoint& checkpoint, Generation genera
         add_gguf_moe_names(names, checkpoint, moe);
     }
     const std::int64_t trunk = frame.layers;
-    if (has_layer_tensor(checkpoint, trunk, "nextn.eh_proj.weight")) {
-        const std::string head = fmt::format("blk.{}.", trunk);
+    const std::string head = fmt::format("blk.{}.", trunk);
+    if (has_all(checkpoint, head,
+                {"nextn.eh_proj", "nextn.enorm", "nextn.hnorm", "nextn.shared_head_norm",
+                 "attn_norm", "attn_q"})) {
         add_draft(names, "blk.{L}.", head,
                   {head + "nextn.eh_proj", head + "nextn.enorm", head + "nextn.hnorm",
                    head + "nextn.shared_head_norm"},

@@ -387,6 +387,13 @@ void TensorNames::add_draft_layer(const std::string& layer, const std::string& h
     m_sources.merge(more);
 }
 
+bool has_all(const Checkpoint& checkpoint, const std::string& head,
+             std::initializer_list<const char*> parts) {
+    return std::all_of(parts.begin(), parts.end(), [&](const char* part) {
+        return checkpoint.find(fmt::format("{}{}.weight", head, part)) != nullptr;
+    });
+}
+
 void add_draft(TensorNames& names, const std::string& layer, const std::string& head,
                const DraftNames& own, Transform norms) {
     names.add_draft_layer(layer, head);

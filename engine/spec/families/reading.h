@@ -114,6 +114,9 @@ TensorMap by_layer(std::vector<bool> full, TensorMap in_full, TensorMap in_other
 struct DraftNames {
     std::string join, embedding_norm, hidden_norm, norm;
 };
+// Whether a head is there, and not a piece of one: every "{head}{part}.weight".
+bool has_all(const Checkpoint& checkpoint, const std::string& head,
+             std::initializer_list<const char*> parts);
 // A head whose layer is named as those of the trunk are, with `head` in the place of `layer`.
 void add_draft(TensorNames& names, const std::string& layer, const std::string& head,
                const DraftNames& own,
