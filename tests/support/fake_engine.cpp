@@ -170,7 +170,9 @@ ModelSpec FakeEngine::spec() {
             linear.key_dim = linear.value_dim = 64;
             made.mixer = linear;
         }
-        made.channel = DenseSpec{.intermediate = 704};
+        DenseSpec dense;
+        dense.intermediate = 704;
+        made.channel = dense;
         spec.layers.push_back(made);
     }
     return spec;
