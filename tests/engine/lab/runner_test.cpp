@@ -357,7 +357,7 @@ private slots:
         const Json json = to_json(alone);
         QCOMPARE(json["layers"].size(), std::size_t{4});
         QVERIFY(json["layers"][3]["letter"] == "F");
-        QVERIFY(to_text(whole).find("LLLF") != std::string::npos);
+        QVERIFY(to_text(whole).find("DDDF") != std::string::npos);
     }
 };
 
