@@ -40,7 +40,8 @@ MemoryEstimate estimate(const ModelSpec& spec, std::int64_t weight_bytes,
     result.weight_bytes = weight_bytes;
     result.entries = predict_state(spec, context_tokens, options);
     for (const LedgerEntry& entry : result.entries) {
-        (grows_with_context(entry.kind) ? result.growing_bytes : result.fixed_bytes) += entry.used_bytes;
+        (grows_with_context(entry.kind) ? result.growing_bytes : result.fixed_bytes) +=
+            entry.used_bytes;
     }
     result.growth_bytes_per_token = plan_state(spec, options).growth_bytes_per_token;
     result.break_even_tokens = break_even_tokens(spec, options);
