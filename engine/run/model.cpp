@@ -351,7 +351,7 @@ Result<void> Model::Impl::catch_up(Sequence::Impl& sequence, View<const float, 2
     // Row r is the hidden row of position r with the token of position r + 1. What draft() has
     // shown the head already stays, if the token came.
     if (drafting.guessed_from && (before == 0 || *drafting.guessed_from != ids[0])) {
-        TRY(drafting.cut(before - 1));
+        TRY(drafting.take_back_to(before - 1));
     }
     drafting.guessed_from.reset();
     const std::int64_t first = drafting.layer->position();
@@ -389,7 +389,7 @@ Result<void> Model::draft(Sequence& sequence, std::int32_t next, View<float, 2> 
     Sequence::Impl& held = *sequence.m_impl;
     HS_ASSERT(held.drafting && held.position() > 0 && next >= 0 && next < spec().vocab);
     Sequence::Impl::Drafting& drafting = *held.drafting;
-    TRY(drafting.cut(held.position() - 1));
+    TRY(drafting.take_back_to(held.position() - 1));
     if (drafting.layer->position() + 1 != held.position()) {
         return Error{ErrorCode::InvalidArgument, "the head has not read what comes before", {}};
     }

@@ -48,6 +48,10 @@ Sequence::Impl::Snapshot Sequence::Impl::image_of_now(bool in_passing) const {
         saved.images.push_back(layer->image());
         saved.bytes += static_cast<std::int64_t>(saved.images.back().bytes.size());
     }
+    if (drafting) {
+        saved.head = drafting->layer->image();
+        saved.bytes += static_cast<std::int64_t>(saved.head.bytes.size());
+    }
     return saved;
 }
 
@@ -64,11 +68,21 @@ Result<float*> Sequence::Impl::room_for_activations(std::int64_t tokens) {
     return reinterpret_cast<float*>(activations->data());
 }
 
-Result<void> Sequence::Impl::Drafting::cut(std::int64_t positions) {
+Result<void> Sequence::Impl::Drafting::take_back_to(std::int64_t positions) {
     guessed_from.reset();
-    StateImage image;
-    image.position = std::max<std::int64_t>(0, positions);
-    return image.position < layer->position() ? layer->restore(image) : Result<void>();
+    const std::int64_t back = layer->position() - std::max<std::int64_t>(0, positions);
+    return back > 0 ? layer->take_back(back) : Result<void>();
+}
+
+Result<void> Sequence::Impl::Drafting::restore(std::int64_t positions, const StateImage& saved) {
+    if (!layer->can_cut()) {
+        TRY(layer->restore(saved));
+        return take_back_to(positions); // the image may hold a guess
+    }
+    guessed_from.reset();
+    StateImage cut;
+    cut.position = std::max<std::int64_t>(0, positions);
+    return cut.position < layer->position() ? layer->restore(cut) : Result<void>();
 }
 
 std::int64_t Sequence::Impl::landing(std::int64_t wanted) const {
@@ -102,7 +116,7 @@ Result<std::int64_t> Sequence::Impl::restore(std::int64_t wanted) {
     }
     if (drafting && landed < position()) {
         // The last row belongs to what is left: the head sees nothing in its place.
-        TRY(drafting->cut(landed - 1));
+        TRY(drafting->restore(landed - 1, best != snapshots.end() ? best->head : StateImage()));
         const std::vector<std::byte> zero(static_cast<std::size_t>(drafting->rows->bytes()));
         model->backend().copy_in(drafting->rows->data(), zero);
     }
@@ -186,7 +200,7 @@ Result<void> Sequence::Impl::take_up(std::size_t index, std::int64_t reach) {
         }
     }
     if (drafting) {
-        TRY(drafting->cut(branch.from - 1));
+        TRY(drafting->restore(branch.from - 1, {}));
     }
     ids.assign(branch.ids.begin(), branch.ids.begin() + reach);
     std::erase_if(snapshots, [&](const Snapshot& s) { return s.position > branch.from; });
@@ -370,7 +384,7 @@ Result<void> Sequence::take_back(std::int64_t tokens) {
     if (m_impl->drafting && tokens > 0) {
         HS_ASSERT(tokens == 1); // two rows are kept
         Impl::Drafting& drafting = *m_impl->drafting;
-        TRY(drafting.cut(position() - 1));
+        TRY(drafting.take_back_to(position() - 1));
         m_impl->model->backend().copy(reinterpret_cast<std::byte*>(drafting.last_row()),
                                       reinterpret_cast<const std::byte*>(drafting.row_before()),
                                       drafting.hidden * static_cast<std::int64_t>(sizeof(float)));

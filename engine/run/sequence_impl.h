@@ -27,6 +27,7 @@ struct Sequence::Impl {
     struct Snapshot {
         std::int64_t position = 0;
         std::vector<StateImage> images; // one per layer
+        StateImage head;                // of the head's layer
         std::int64_t bytes = 0;
         bool in_passing = false;
     };
@@ -64,7 +65,11 @@ struct Sequence::Impl {
 
         float* row_before() const { return reinterpret_cast<float*>(rows->data()); }
         float* last_row() const { return row_before() + hidden; }
-        Result<void> cut(std::int64_t positions);
+        // Drops what a guess, or the tokens of the last pass, added behind `positions`.
+        Result<void> take_back_to(std::int64_t positions);
+        // Goes back further. A layer that cannot be cut needs its image of there, and without one
+        // begins anew: see Sequence::drafts().
+        Result<void> restore(std::int64_t positions, const StateImage& saved);
     };
     std::optional<Drafting> drafting;
     std::unique_ptr<Buffer> activations;

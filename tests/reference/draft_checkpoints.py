@@ -4,12 +4,13 @@
 
 transformers leaves the head out. Here it is put together from transformers' own decoder layer, norm and
 rotary embedding, by delta.md section 11: the head joins the next token's embedding with the trunk's final
-hidden row, both normed, and runs one layer of full attention over the joined rows.
+hidden row, both normed, and runs one layer of attention over the joined rows.
 expected.safetensors gets "draft" (T - 1, vocab) f32: row r guesses the token after tokens[r + 1].
 
 Versions: torch 2.15, transformers 5.23.0, safetensors, numpy, gguf 0.19.
 """
 
+import copy
 import pathlib
 import sys
 
@@ -17,11 +18,13 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from transformers.models.deepseek_v3 import modeling_deepseek_v3
+from transformers.models.mimo_v2_flash import modeling_mimo_v2_flash
 from transformers.models.qwen3_5 import modeling_qwen3_5
 from transformers.models.qwen3_5.configuration_qwen3_5 import Qwen3_5TextConfig
 from transformers.models.qwen3_next import modeling_qwen3_next
 
 import checkpoint_writer
+import softmax_checkpoints
 
 torch.set_num_threads(1)
 assert transformers.__version__ == "5.23.0", transformers.__version__
@@ -81,6 +84,12 @@ class Head(torch.nn.Module):
 
 QWEN = {"join": "mtp.fc", "embedding_norm": "mtp.pre_fc_norm_embedding",
         "hidden_norm": "mtp.pre_fc_norm_hidden", "norm": "mtp.norm", "layer": "mtp.layers.0."}
+
+MIMO = {part: "model.mtp.layers.0." + name for part, name in {
+    "join": "eh_proj", "embedding_norm": "enorm", "hidden_norm": "hnorm",
+    "norm": "final_layernorm", "layer": ""}.items()}
+MIMO["renamed"] = {"post_attention_layernorm": "pre_mlp_layernorm",
+                   "sinks": "attention_sink_bias"}
 
 
 def behind(layer, norm="shared_head.norm"):
@@ -147,6 +156,19 @@ def main(out):
     add_head(out / "deepseek-v3-draft", latent,
              Head(latent.config, modeling_deepseek_v3.DeepseekV3DecoderLayer(latent.config, 2),
                   modeling_deepseek_v3.DeepseekV3RMSNorm, behind(3)), 26)
+
+    # MiMo's head slides and is dense (softmax.md section 2.4), with the sinks of its window.
+    sliding = softmax_checkpoints.build(transformers.MiMoV2FlashForCausalLM,
+                                        softmax_checkpoints.mimo_config())
+    checkpoint_writer.write(out / "mimo-v2-draft", sliding, tokens=120, seed=27,
+                            config_edit=softmax_checkpoints.mimo_released, write_gguf=False)
+    config = copy.deepcopy(sliding.config)
+    config.mlp_layer_types = ["dense"] * config.num_hidden_layers
+    layer = config.layer_types.index("sliding_attention")
+    add_head(out / "mimo-v2-draft", sliding,
+             Head(sliding.config, modeling_mimo_v2_flash.MiMoV2FlashDecoderLayer(config, layer),
+                  modeling_mimo_v2_flash.MiMoV2FlashRMSNorm, MIMO), 28,
+             rotary_kind="sliding_attention", window=config.sliding_window)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ private slots:
     void GuessesEqualTheReference();
     void TakenBackGuessesLeaveNoTrace();
     void AHeadThatMissedTokensStaysSilent();
+    void AHeadGoesBackWithItsSequence();
 };
 
 void DraftTest::GuessesEqualTheReference() {
@@ -70,6 +71,7 @@ void DraftTest::GuessesEqualTheReference() {
                 // Asked twice, and once about a token that does not come.
                 guess_after(*model, *held, (next + 1) % static_cast<std::int32_t>(vocab));
                 const std::vector<float> found = guess_after(*model, *held, next);
+                QCOMPARE(found.size(), vocab);
                 const std::span<const float> row(
                     reference.data() + static_cast<std::size_t>(stop - 1) * vocab, vocab);
                 const Difference d =
@@ -149,6 +151,38 @@ void DraftTest::AHeadThatMissedTokensStaysSilent() {
     QCOMPARE(*held->keep_common_prefix(want.tokens), std::int64_t{90});
     QVERIFY(!held->drafts());
     QVERIFY(guess_after(*model, *held, 3).empty());
+}
+
+// Whatever the head's layer keeps. Of what it reads then, one row is not there any more: once that
+// has left the window, guesses are those of the reference again.
+void DraftTest::AHeadGoesBackWithItsSequence() {
+    bool with_window = false;
+    for (const CheckpointFile& file : with_head()) {
+        const auto model = load(file.model);
+        const Expected want = read_expected(file.expected);
+        const auto vocab = static_cast<std::size_t>(want.vocab);
+        const auto held = drafting_sequence(model);
+        const std::span ids(want.tokens);
+        run(*model, *held, ids.first(60));
+        held->snapshot();
+        run(*model, *held, ids.subspan(60, 50));
+        QCOMPARE(guess_after(*model, *held, 3).size(), vocab);
+        QCOMPARE(*held->restore(60), std::int64_t{60});
+        QVERIFY2(held->drafts(), file.name.c_str());
+        run(*model, *held, ids.subspan(60, 50));
+        const std::vector<float> found = guess_after(*model, *held, want.tokens[110]);
+        QCOMPARE(found.size(), vocab);
+        const auto* softmax = std::get_if<SoftmaxSpec>(&model->spec().draft->mixer);
+        if (softmax != nullptr && softmax->window > 0) {
+            with_window = true;
+            const auto reference = read_floats(file.expected, "draft");
+            const auto row = reference.begin() + 109 * want.vocab;
+            const Difference d =
+                difference(found, std::vector<float>(row, row + want.vocab), want.vocab);
+            QVERIFY2(d.worst_value <= 2e-4, qPrintable(QString::number(d.worst_value)));
+        }
+    }
+    QVERIFY(with_window);
 }
 
 QTEST_GUILESS_MAIN(DraftTest)
