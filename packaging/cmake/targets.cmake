@@ -46,6 +46,7 @@ function(hs_test name)
     RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_link_libraries(${name} PRIVATE ${A_LINKS} Qt6::Test hs_options)
   target_compile_definitions(${name} PRIVATE HS_TEST_DATA="${CMAKE_SOURCE_DIR}/tests"
+    HS_TEST_CHECKPOINTS="${CMAKE_BINARY_DIR}/tests/checkpoints"
     HS_MODELS="${CMAKE_SOURCE_DIR}/resources/models")
   add_test(NAME ${name} COMMAND ${name})
   if(NOT A_TIMEOUT)

@@ -1,6 +1,6 @@
 """Adds tests/data/checkpoints/*-draft: checkpoints with a multi-token prediction head, and what it guesses.
 
-    python draft_checkpoints.py ../data/checkpoints
+    python draft_checkpoints.py FOLDER    (then pack_checkpoints.py FOLDER)
 
 transformers leaves the head out. Here it is put together from transformers' own decoder layer, norm and
 rotary embedding, by delta.md section 11: the head joins the next token's embedding with the trunk's final
@@ -105,7 +105,7 @@ def add_head(folder, model, head, seed, rotary_kind=None, window=None):
     checkpoint_writer.fill(head, seed)
     with torch.no_grad():
         for p in head.parameters():
-            p.copy_(p.to(torch.bfloat16).float())
+            p.copy_(checkpoint_writer.rounded(p).float())
         expected = load_file(folder / "expected.safetensors")
         expected["draft"] = head.eval()(model, expected["tokens"].long(), rotary_kind,
                                         window).contiguous()

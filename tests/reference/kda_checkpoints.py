@@ -1,6 +1,6 @@
 """Tiny random checkpoints of Kimi-Linear, Kimi K3 and OLMo-Hybrid, and what they compute.
 
-    python kda_checkpoints.py ../data/checkpoints
+    python kda_checkpoints.py FOLDER    (then pack_checkpoints.py FOLDER)
     python kda_checkpoints.py --sweep /tmp/sweep 16 [first seed]
 
 Kimi-Linear and OLMo-Hybrid come from transformers' classes, Kimi K3, which it lacks, from
@@ -420,10 +420,11 @@ def k3_weights(config, seed, padded_rates=True):
         return torch.randn(shape, generator=generator) * spread + middle
 
     def matrix(name, rows, cols, spread=1.0):
-        out[name + ".weight"] = normal((rows, cols), spread / math.sqrt(cols)).to(torch.bfloat16)
+        out[name + ".weight"] = checkpoint_writer.rounded(
+            normal((rows, cols), spread / math.sqrt(cols)))
 
     def norm(name, width, dtype=torch.bfloat16):
-        out[name + ".weight"] = normal((width,), 0.2, 1.0).to(dtype)
+        out[name + ".weight"] = checkpoint_writer.rounded(normal((width,), 0.2, 1.0), dtype)
 
     hidden, heads, dim = c["hidden_size"], lin["num_heads"], lin["head_dim"]
     wide = heads * dim

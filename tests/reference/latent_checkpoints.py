@@ -1,7 +1,7 @@
 """Tiny random checkpoints of the families with latent attention, dense and sparse: DeepSeek-V2,
 V3, V3.2 and GLM-5.
 
-    python latent_checkpoints.py ../data/checkpoints
+    python latent_checkpoints.py FOLDER    (then pack_checkpoints.py FOLDER)
     python latent_checkpoints.py /tmp/sweep 40 [first seed]      random ones, outside the project
 
 What is computed comes from transformers' own classes, eager attention, in float32. One thing is

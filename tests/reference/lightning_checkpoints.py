@@ -1,6 +1,6 @@
 """Tiny random checkpoints of the lightning hybrids, and what they compute.
 
-    python lightning_checkpoints.py ../data/checkpoints
+    python lightning_checkpoints.py FOLDER    (then pack_checkpoints.py FOLDER)
     python lightning_checkpoints.py --sweep /tmp/sweep 16 [first seed]
 
 MiniMax in transformers' own form comes from transformers' class; the published form (rotary_dim)
@@ -48,7 +48,7 @@ def filled(shapes, seed):
             noise = noise * 2 / math.sqrt(shape[-1])
         else:
             noise = noise / math.sqrt(shape[-1])
-        out[name] = noise.to(torch.bfloat16)
+        out[name] = checkpoint_writer.rounded(noise)
     return out
 
 

@@ -1,6 +1,6 @@
 """Writes tests/data/checkpoints: one tiny checkpoint of every family with what it computes.
 
-    python make_checkpoints.py ../data/checkpoints
+    python make_checkpoints.py FOLDER    (then pack_checkpoints.py FOLDER)
 
 Versions: torch 2.15, transformers 5.23.0, safetensors, numpy, gguf 0.19.
 """

@@ -1,6 +1,6 @@
 """Checkpoints of the softmax families: MiMo-V2, gpt-oss, Gemma 3, MiniMax-M2.
 
-    python softmax_checkpoints.py ../data/checkpoints
+    python softmax_checkpoints.py FOLDER    (then pack_checkpoints.py FOLDER)
     python softmax_checkpoints.py --sweep /tmp/sweep 40 [first seed]
 
 Lengths go past the windows. The GGUF writers follow spec/softmax.md sections 2.6, 7, 8.1 and 10,

@@ -19,7 +19,7 @@ using namespace hs;
 
 namespace {
 
-const QString kCheckpoints = HS_TEST_DATA "/data/checkpoints";
+const QString kCheckpoints = HS_TEST_CHECKPOINTS;
 
 struct Outcome {
     int code = -1;

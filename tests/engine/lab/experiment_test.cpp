@@ -17,7 +17,7 @@ using namespace hs;
 
 namespace {
 
-const std::string kModel = HS_TEST_DATA "/data/checkpoints/qwen3.5/model.gguf";
+const std::string kModel = HS_TEST_CHECKPOINTS "/qwen3.5/model.gguf";
 
 Experiment full_example() {
     Experiment e;

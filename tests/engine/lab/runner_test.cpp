@@ -23,7 +23,7 @@ using namespace hs;
 
 namespace {
 
-const std::filesystem::path kCheckpoints = HS_TEST_DATA "/data/checkpoints";
+const std::filesystem::path kCheckpoints = HS_TEST_CHECKPOINTS;
 
 template <class T>
 T value_of(Result<T> result) {

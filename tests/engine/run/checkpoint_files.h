@@ -1,5 +1,5 @@
 #pragma once
-// The reference checkpoints of tests/data/checkpoints (made by tests/reference/make_checkpoints.py)
+// The reference checkpoints of tests/data/checkpoints (made by tests/reference/*_checkpoints.py)
 // and what transformers computed with them.
 
 #include "engine/backend/backend.h"
@@ -22,7 +22,7 @@ namespace hs::test {
 // HYBRIDSCOPE_CHECKPOINTS names another folder of the same layout (sweep_checkpoints.py).
 inline std::filesystem::path checkpoint_folder() {
     const QByteArray other = qgetenv("HYBRIDSCOPE_CHECKPOINTS");
-    return other.isEmpty() ? std::filesystem::path(HS_TEST_DATA) / "data/checkpoints"
+    return other.isEmpty() ? std::filesystem::path(HS_TEST_CHECKPOINTS)
                            : std::filesystem::path(other.toStdString());
 }
 

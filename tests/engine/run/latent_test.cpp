@@ -269,8 +269,7 @@ void LatentTest::PredictionLayersAreKnown_data() {
 void LatentTest::PredictionLayersAreKnown() {
     QFETCH(QString, model);
     QFETCH(int, tensors);
-    const auto loaded =
-        load(std::filesystem::path(HS_TEST_DATA) / "data/checkpoints" / model.toStdString());
+    const auto loaded = load(std::filesystem::path(HS_TEST_CHECKPOINTS) / model.toStdString());
     const std::vector<std::string>& unused = loaded->unused_tensors();
     QCOMPARE(int(unused.size()), tensors);
     for (const std::string& tensor : unused) {
