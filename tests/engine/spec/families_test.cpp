@@ -3,6 +3,7 @@
 
 #include "engine/spec/families.h"
 #include "engine/spec/ratio.h"
+#include "tests/engine/spec/configs.h"
 #include "tests/support/tiny_gguf.h"
 
 #include <QTemporaryDir>
@@ -14,26 +15,6 @@ using namespace hs;
 using namespace hs::test;
 
 namespace {
-
-Result<SpecAndTensors> read_config(const Json& config) {
-    QTemporaryDir folder;
-    const std::filesystem::path path =
-        std::filesystem::path(folder.path().toStdString()) / "config.json";
-    std::ofstream(path, std::ios::binary) << config.dump();
-    auto file = Checkpoint::open(path, Need::HeaderOnly);
-    if (!file.ok()) {
-        return std::move(file).error();
-    }
-    return read_model(*file);
-}
-
-Json parse(const char* text) {
-    auto json = parse_json(text);
-    if (!json.ok()) {
-        qFatal("%s", json.error().text().c_str());
-    }
-    return std::move(*json);
-}
 
 Json qwen3() {
     return parse(R"({"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3",

@@ -2,36 +2,16 @@
 // what, what is bounded and gated, and what is refused by name (delta.md sections 1.1, 5 and 8).
 
 #include "engine/spec/families.h"
+#include "tests/engine/spec/configs.h"
 
-#include <QTemporaryDir>
 #include <QtTest>
 
 #include <cmath>
-#include <fstream>
 
 using namespace hs;
+using namespace hs::test;
 
 namespace {
-
-Result<SpecAndTensors> read_config(const Json& config) {
-    QTemporaryDir folder;
-    const std::filesystem::path path =
-        std::filesystem::path(folder.path().toStdString()) / "config.json";
-    std::ofstream(path, std::ios::binary) << config.dump();
-    auto file = Checkpoint::open(path, Need::HeaderOnly);
-    if (!file.ok()) {
-        return std::move(file).error();
-    }
-    return read_model(*file);
-}
-
-Json parse(const char* text) {
-    auto json = parse_json(text);
-    if (!json.ok()) {
-        qFatal("%s", json.error().text().c_str());
-    }
-    return std::move(*json);
-}
 
 Json kimi_linear() {
     return parse(R"({"architectures": ["KimiLinearForCausalLM"], "model_type": "kimi_linear",

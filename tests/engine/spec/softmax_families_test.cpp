@@ -3,28 +3,16 @@
 
 #include "engine/backend/backend.h"
 #include "engine/spec/families.h"
+#include "tests/engine/spec/configs.h"
 
-#include <QTemporaryDir>
 #include <QtTest>
 
 #include <cmath>
-#include <fstream>
 
 using namespace hs;
+using namespace hs::test;
 
 namespace {
-
-Result<SpecAndTensors> read_config(const Json& config) {
-    QTemporaryDir folder;
-    const std::filesystem::path path =
-        std::filesystem::path(folder.path().toStdString()) / "config.json";
-    std::ofstream(path, std::ios::binary) << config.dump();
-    auto file = Checkpoint::open(path, Need::HeaderOnly);
-    if (!file.ok()) {
-        return std::move(file).error();
-    }
-    return read_model(*file);
-}
 
 ModelSpec spec_of(const Json& config) {
     auto read = read_config(config);
@@ -32,14 +20,6 @@ ModelSpec spec_of(const Json& config) {
         qFatal("%s", read.error().text().c_str());
     }
     return std::move(read->spec);
-}
-
-Json parse(const char* text) {
-    auto json = parse_json(text);
-    if (!json.ok()) {
-        qFatal("%s", json.error().text().c_str());
-    }
-    return std::move(*json);
 }
 
 const SoftmaxSpec& mixer(const ModelSpec& spec, std::size_t layer) {
