@@ -194,14 +194,14 @@ private:
     }
 
     std::string strips() const {
-        const std::string svg = layer_strips(layer_rows());
+        const std::vector<LayerRow> rows = layer_rows();
+        const std::string svg = layer_strips(rows);
         if (svg.empty()) {
             return {};
         }
-        return "<h2>Layers</h2>\n<figure>" + svg +
-               "<figcaption>F full attention, its state grows with the context; L linear "
-               "attention, its state has one size; W sliding window; S sparse or latent."
-               "</figcaption></figure>\n";
+        return "<h2>Layers</h2>\n<figure>" + svg + "<figcaption>" + layer_legend(rows) +
+               ". The state of full attention grows with the context, that of linear attention "
+               "has one size.</figcaption></figure>\n";
     }
 
     // median (least–most) and what it is against the baseline.
@@ -658,8 +658,8 @@ std::string chat_figures(const std::vector<ReportMessage>& messages) {
     const std::string bars = layer_bars({layers});
     if (!bars.empty()) {
         html += "<h2>State by layer</h2>\n<figure>" + layer_strips({layers}) + bars +
-                "<figcaption>After the last reply. F full attention, L linear attention, W sliding "
-                "window.</figcaption></figure>\n";
+                "<figcaption>After the last reply. " + layer_legend({layers}) +
+                ".</figcaption></figure>\n";
     }
     return html;
 }

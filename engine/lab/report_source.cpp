@@ -264,8 +264,8 @@ std::vector<LayerState> state_by_layer(const StateEvent& state) {
             layer.kind = to_string(MixerKind::Sparse);
             break;
         case StateKind::RecurrentState:
-        case StateKind::ConvState:
-            layer.kind = to_string(MixerKind::GatedDelta);
+        case StateKind::ConvState: // which linear mixer, the state does not tell
+            layer.kind = to_string(StateKind::RecurrentState);
             break;
         }
     }

@@ -2,12 +2,14 @@
 
 #include "engine/lab/units.h"
 #include "engine/spec/model_spec.h"
+#include "engine/state/ledger.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <fmt/format.h>
 #include <optional>
+#include <set>
 
 namespace hs {
 
@@ -487,7 +489,7 @@ std::optional<MixerKind> kind_named(std::string_view name) {
 std::string_view kind_class(std::string_view name) {
     const std::optional<MixerKind> kind = kind_named(name);
     if (!kind) {
-        return "other";
+        return name == to_string(StateKind::RecurrentState) ? "linear" : "other";
     }
     if (is_full(*kind)) {
         return "full";
@@ -497,7 +499,24 @@ std::string_view kind_class(std::string_view name) {
 
 std::string kind_letter(std::string_view name) {
     const std::optional<MixerKind> kind = kind_named(name);
-    return kind ? std::string(1, letter(*kind)) : std::string("–");
+    if (!kind) {
+        return name == to_string(StateKind::RecurrentState) ? "R" : "–";
+    }
+    return std::string(1, letter(*kind));
+}
+
+std::string layer_legend(const std::vector<LayerRow>& rows) {
+    std::set<std::string> kinds;
+    for (const LayerRow& row : rows) {
+        for (const LayerCell& layer : row.layers) {
+            kinds.insert(layer.kind);
+        }
+    }
+    std::string text;
+    for (const std::string& kind : kinds) {
+        text += (text.empty() ? "" : ", ") + kind_letter(kind) + " " + html_text(kind);
+    }
+    return text;
 }
 
 // The palette keeps at least 3:1 against both backgrounds and tells its colours apart with every

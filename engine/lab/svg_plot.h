@@ -43,7 +43,7 @@ std::string line_plot(const PlotText& text, const std::vector<PlotSeries>& serie
 std::string series_sample(int style);
 
 struct LayerCell {
-    std::string kind{}; // "full attention", "gated delta", ...
+    std::string kind{}; // "full attention", "gated delta", ..., or "recurrent state"
     double bytes = 0;
 };
 struct LayerRow {
@@ -58,6 +58,8 @@ std::string layer_bars(const std::vector<LayerRow>& rows);
 // Of a layer kind's word: class name and letter. "other", "–" for words not known.
 std::string_view kind_class(std::string_view kind);
 std::string kind_letter(std::string_view kind);
+// "F full attention, D gated delta": the kinds in these rows, as HTML.
+std::string layer_legend(const std::vector<LayerRow>& rows);
 
 // What a page must contain once for the plots above.
 std::string_view plot_style();

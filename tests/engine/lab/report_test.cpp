@@ -412,6 +412,19 @@ private slots:
         QVERIFY(line_plot({}, {}).empty());
     }
 
+    void LegendsNameTheLettersThatAreDrawn() {
+        const std::vector<LayerRow> rows{
+            {.label = "a", .layers = {{"gated delta", 1}, {"full attention", 1}}},
+            {.label = "b", .layers = {{"recurrent state", 1}, {"<later>", 1}}}};
+        QCOMPARE(layer_legend(rows), std::string("– &lt;later&gt;, F full attention, D gated "
+                                                 "delta, R recurrent state"));
+        const std::string svg = layer_strips(rows);
+        for (const char* const letter : {">D<", ">F<", ">R<", ">–<"}) {
+            QVERIFY2(svg.find(letter) != std::string::npos, letter);
+        }
+        QVERIFY(layer_legend({}).empty());
+    }
+
     void TextIsEscapedAndMadeValid() {
         QCOMPARE(html_text("<a b=\"c\">&'"), std::string("&lt;a b=&quot;c&quot;&gt;&amp;&#39;"));
         QCOMPARE(html_text("\xc3\xa4\n\t"), std::string("ä\n\t"));
