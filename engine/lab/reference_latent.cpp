@@ -68,9 +68,10 @@ void rotate(Values& x, std::int64_t heads, std::int64_t width, std::int64_t offs
     const std::int64_t pairs = table.dims / 2;
     const auto pieces = static_cast<std::int64_t>(x.size()) / width;
     for (std::int64_t piece = 0; piece < pieces; ++piece) {
+        const std::int64_t position = piece / heads;
         for (std::int64_t i = 0; i < pairs; ++i) {
             const float angle =
-                static_cast<float>(piece / heads) * table.inverse_frequency[at(i)]; // as trained
+                static_cast<float>(position) * table.inverse_frequency[at(i)]; // as trained
             const double c = std::cos(double{angle}) * table.magnitude;
             const double s = std::sin(double{angle}) * table.magnitude;
             const bool half = table.layout == RopeLayout::HalfSplit;

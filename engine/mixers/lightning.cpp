@@ -50,8 +50,11 @@ public:
         const View<float, 3> q = heads_of(0);
         const View<float, 3> k = heads_of(1);
         if (s.qk_norm) {
-            norm_heads(backend, q, m_q_norm);
-            norm_heads(backend, k, m_k_norm);
+            // Rows of all heads, each head a group.
+            const View<float, 2> q_rows(q.data, {tokens, channels}, {qkv.stride[0], 1});
+            const View<float, 2> k_rows(k.data, {tokens, channels}, {qkv.stride[0], 1});
+            backend.rms_norm(q_rows, m_q_norm, m_eps, q_rows);
+            backend.rms_norm(k_rows, m_k_norm, m_eps, k_rows);
         }
         if (s.rope.dims > 0) {
             backend.rope(q, m_rope, step.first_position);
@@ -97,14 +100,6 @@ public:
     }
 
 private:
-    void norm_heads(Backend& backend, View<float, 3> heads, std::span<const float> weight) const {
-        for (std::int64_t h = 0; h < heads.extent[1]; ++h) {
-            const View<float, 2> one(&heads(0, h, 0), {heads.extent[0], heads.extent[2]},
-                                     {heads.stride[0], 1});
-            backend.rms_norm(one, weight, m_eps, one);
-        }
-    }
-
     // Decay is the same for every token, and every token is written whole.
     void show_constant_gates(const Step& step, std::int64_t tokens) const {
         std::vector<float> decay;
@@ -130,6 +125,7 @@ Result<std::unique_ptr<TokenMixer>> make_lightning(const TokenMixerSpec& spec,
                          " groups to norm",
                      {}};
     }
+    HS_ASSERT(!s.qk_norm || !s.qkv_per_head);
     auto mixer = std::make_unique<Lightning>();
     mixer->m_spec = s;
     mixer->m_eps = static_cast<float>(context.norm_eps);

@@ -131,11 +131,11 @@ struct KdaSpec {
 struct LightningSpec {
     std::int64_t heads = 0;
     std::int64_t head_dim = 0;
-    bool silu = false;    // on queries, keys and values
-    bool qk_norm = false; // per head
-    bool qkv_per_head =
-        false;          // rows of "qkv" are [q | k | v] head by head; else all q, all k, all v
-    double scale = 1.0; // of what is read
+    bool silu = false; // on queries, keys and values
+    // Rows of "qkv" are [q | k | v] head by head; else all q, all k, all v.
+    bool qkv_per_head = false;
+    bool qk_norm = false;         // per head; not with qkv_per_head
+    double scale = 1.0;           // of what is read
     std::int64_t norm_groups = 1; // the norm of the output is over heads * head_dim / norm_groups
     double norm_eps = 0.0;        // of that norm; 0: the model's
     double layer_factor = 1.0;    // of all decay rates of the layer
