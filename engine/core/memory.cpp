@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -98,7 +99,12 @@ std::size_t GrowingMemory::page_bytes() {
     return system.dwPageSize;
 }
 
-Result<GrowingMemory> GrowingMemory::reserve(std::size_t bytes) {
+// Windows gives large pages to those alone who may lock memory.
+bool GrowingMemory::has_huge_pages() {
+    return false;
+}
+
+Result<GrowingMemory> GrowingMemory::reserve(std::size_t bytes, Pages) {
     GrowingMemory memory;
     memory.m_reserved = round_up(std::max<std::size_t>(bytes, 1), page_bytes());
     memory.m_data = static_cast<std::byte*>(
@@ -166,26 +172,29 @@ std::string last_error() {
     return std::generic_category().message(errno);
 }
 
-// The number behind "Name:" in a /proc file, in bytes; 0 when it is not there.
-std::int64_t proc_bytes(const char* file, const char* name) {
+// The number behind a name at the beginning of a line; none when it is not there.
+std::optional<std::int64_t> number_behind(const char* name, const char* file) {
     std::FILE* stream = std::fopen(file, "r");
     if (stream == nullptr) {
-        return 0;
+        return {};
     }
-    std::int64_t found = 0;
+    std::optional<std::int64_t> found;
     char line[256];
     const std::size_t length = std::strlen(name);
-    while (std::fgets(line, sizeof line, stream) != nullptr) {
-        if (std::strncmp(line, name, length) == 0) {
-            long long kibibytes = 0;
-            if (std::sscanf(line + length, "%lld", &kibibytes) == 1) {
-                found = kibibytes * 1024;
-            }
-            break;
+    while (!found && std::fgets(line, sizeof line, stream) != nullptr) {
+        long long number = 0;
+        if (std::strncmp(line, name, length) == 0 &&
+            std::sscanf(line + length, "%lld", &number) == 1) {
+            found = number;
         }
     }
     std::fclose(stream);
     return found;
+}
+
+// /proc counts in kibibytes.
+std::int64_t proc_bytes(const char* file, const char* name) {
+    return 1024 * number_behind(name, file).value_or(0);
 }
 
 } // namespace
@@ -248,7 +257,21 @@ std::size_t GrowingMemory::page_bytes() {
     return page;
 }
 
-Result<GrowingMemory> GrowingMemory::reserve(std::size_t bytes) {
+bool GrowingMemory::has_huge_pages() {
+    static const bool has = [] { // "always [madvise] never"
+        char line[64] = "";
+        std::FILE* stream = std::fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
+        if (stream != nullptr) {
+            const char* const read = std::fgets(line, sizeof line, stream);
+            std::fclose(stream);
+            return read != nullptr && std::strstr(line, "[never]") == nullptr;
+        }
+        return false;
+    }();
+    return has;
+}
+
+Result<GrowingMemory> GrowingMemory::reserve(std::size_t bytes, Pages pages) {
     GrowingMemory memory;
     memory.m_reserved = round_up(std::max<std::size_t>(bytes, 1), page_bytes());
     void* data = ::mmap(nullptr, memory.m_reserved, PROT_NONE,
@@ -260,6 +283,9 @@ Result<GrowingMemory> GrowingMemory::reserve(std::size_t bytes) {
                      "Use a shorter context"};
     }
     memory.m_data = static_cast<std::byte*>(data);
+    if (pages == Pages::Huge) {
+        ::madvise(data, memory.m_reserved, MADV_HUGEPAGE); // as far as there are some
+    }
     return memory;
 }
 
@@ -302,7 +328,16 @@ ProcessMemory process_memory() {
 }
 
 MachineMemory machine_memory() {
-    return {proc_bytes("/proc/meminfo", "MemTotal:"), proc_bytes("/proc/meminfo", "MemAvailable:")};
+    MachineMemory memory{proc_bytes("/proc/meminfo", "MemTotal:"),
+                         proc_bytes("/proc/meminfo", "MemAvailable:")};
+    // A container may be held to less. Pages of files do not count: they go when memory is short.
+    if (const auto limit = number_behind("", "/sys/fs/cgroup/memory.max")) {
+        const auto held = number_behind("anon", "/sys/fs/cgroup/memory.stat").value_or(0);
+        memory.total_bytes = std::min(memory.total_bytes, *limit);
+        memory.available_bytes =
+            std::min(memory.available_bytes, std::max<std::int64_t>(0, *limit - held));
+    }
+    return memory;
 }
 
 #endif

@@ -55,6 +55,12 @@ inline const char* to_string(DType dtype) {
     return info(dtype).name;
 }
 
+// Whether products may round their inputs to eight bits: ggml's block formats are made for it.
+// MXFP4 is a format that models are released in, and means float inputs.
+inline bool rounds_inputs(DType dtype) {
+    return info(dtype).quantised && dtype != DType::MXFP4;
+}
+
 // Bytes of one row of `cols` elements. cols must be a multiple of the block.
 inline std::int64_t row_bytes(DType dtype, std::int64_t cols) {
     const DTypeInfo& d = info(dtype);

@@ -61,10 +61,10 @@ Result<std::string> Checkpoint::read_side_file(std::string_view name) const {
     return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
 }
 
-void Checkpoint::forget(const TensorInfo& tensor) const {
+void Checkpoint::forget(const TensorInfo& tensor, std::span<const std::byte> part) const {
     const auto file = static_cast<std::size_t>(tensor.file);
-    if (!tensor.data.empty() && file < m_maps.size()) {
-        m_maps[file].forget(tensor.data);
+    if (file < m_maps.size()) {
+        m_maps[file].forget(part);
     }
 }
 

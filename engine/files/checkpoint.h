@@ -73,8 +73,8 @@ public:
     // a size limit of 64 MiB. `name` is a plain file name. NotFound for GGUF.
     Result<std::string> read_side_file(std::string_view name) const;
 
-    // Tells the system that a tensor's pages will not be read again soon.
-    void forget(const TensorInfo& tensor) const;
+    // Tells the system that a part of a tensor will not be read again soon.
+    void forget(const TensorInfo& tensor, std::span<const std::byte> part) const;
 
 private:
     friend Result<Checkpoint> open_gguf(const std::filesystem::path&, Need);

@@ -5,6 +5,7 @@
 #include "engine/lab/timed_run.h"
 #include "engine/lab/units.h"
 #include "engine/run/generator.h"
+#include "engine/run/model.h"
 #include "engine/spec/families.h"
 #include "engine/spec/ratio.h"
 
@@ -130,9 +131,10 @@ Result<ModelInspection> inspect_model(const std::filesystem::path& path, DType k
     for (const TensorInfo& tensor : checkpoint.tensors()) {
         seen.bytes_by_format[to_string(tensor.dtype)] += tensor.bytes;
         seen.weight_bytes += tensor.bytes;
-        if (const char* reason = read.extra ? read.extra(tensor.name) : nullptr) {
-            seen.unused_tensors.push_back(fmt::format("{} ({})", tensor.name, reason));
-        }
+    }
+    if (seen.weights_present) {
+        seen.unused_tensors =
+            TRY(Model::unused_tensors(checkpoint, read).with_context(utf8_from_path(path)));
     }
     seen.parameters = count_parameters(read.spec);
     seen.kv_dtype = kv_dtype;
@@ -192,7 +194,7 @@ std::string to_text(const ModelInspection& seen) {
     const ParameterCount& p = seen.parameters;
     std::string text;
     const auto line = [&](const char* name, const std::string& value) {
-        text += fmt::format("{:<16}{}\n", name, value);
+        text += fmt::format("{:<17}{}\n", name, value);
     };
     line("model", spec.name);
     line("family", fmt::format("{} ({}, {})", spec.family, seen.architecture, seen.container));

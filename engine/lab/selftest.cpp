@@ -461,13 +461,13 @@ private:
         bool kept = true;
         const Floats values = TRY(get(got, &kept));
         record(op, extents({tokens, rows, cols}),
-               product_error(x, m.plain, info(m.weight.dtype).quantised, bias, values, cols), 1.0,
+               product_error(x, m.plain, rounds_inputs(m.weight.dtype), bias, values, cols), 1.0,
                kept);
         return {};
     }
 
     // x (T, cols) times w (N, cols) against values (T, N).
-    static double product_error(const Floats& x, const Floats& w, bool quantised, Inputs bias,
+    static double product_error(const Floats& x, const Floats& w, bool rounded, Inputs bias,
                                 Inputs values, std::int64_t cols) {
         const auto tokens = static_cast<std::int64_t>(x.size()) / cols;
         const auto rows = static_cast<std::int64_t>(w.size()) / cols;
@@ -485,7 +485,7 @@ private:
         double worst = 0;
         for (std::size_t i = 0; i < want.size(); ++i) {
             const double bound = kProduct * (allowed[i] + std::fabs(want[i])) +
-                                 (quantised ? rounding[i] : 0.0) + 1e-30;
+                                 (rounded ? rounding[i] : 0.0) + 1e-30;
             const double error = std::fabs(values[i] - want[i]) / bound;
             worst = std::isnan(error) ? INFINITY : std::max(worst, error);
         }
@@ -664,7 +664,7 @@ private:
             }
             const auto first = m.plain.begin() + h * rows * cols;
             worst = std::max(worst, product_error(in, Floats(first, first + rows * cols),
-                                                  info(m.weight.dtype).quantised, {}, got, cols));
+                                                  rounds_inputs(m.weight.dtype), {}, got, cols));
         }
         record(op, extents({tokens, heads, rows, cols}), worst, 1.0, kept);
         return {};

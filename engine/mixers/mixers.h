@@ -25,6 +25,10 @@ public:
     // A matrix in its own format. Errors name the tensor, what was expected and found.
     virtual Result<Weight> matrix(const std::string& name, std::int64_t rows,
                                   std::int64_t cols) = 0;
+    // One of which single rows are looked up, and which is never multiplied.
+    virtual Result<Weight> table(const std::string& name, std::int64_t rows, std::int64_t cols) {
+        return matrix(name, rows, cols);
+    }
     // `count` values as f32.
     virtual Result<std::span<const float>> vector(const std::string& name, std::int64_t count) = 0;
     // Values that a mixer computed itself, beside the weights.

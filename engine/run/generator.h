@@ -42,7 +42,8 @@ Result<std::optional<LoadedModel>> load_model(std::shared_ptr<Backend> backend,
                                               const std::filesystem::path& path,
                                               const LoadOptions& options = {});
 
-// The KV precision a model gets when nobody chose one: f16 for quantised weights, f32 otherwise.
+// The KV precision a model gets when nobody chose one: f16 where products round their inputs
+// anyway, f32 otherwise.
 DType default_kv_dtype(const Model& model);
 
 struct GenerateSink {

@@ -153,7 +153,7 @@ Result<std::optional<LoadedModel>> load_model(std::shared_ptr<Backend> backend,
 }
 
 DType default_kv_dtype(const Model& model) {
-    return model.quantised() ? DType::F16 : DType::F32;
+    return model.rounds_inputs() ? DType::F16 : DType::F32;
 }
 
 } // namespace hs

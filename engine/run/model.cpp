@@ -9,6 +9,7 @@
 #include <array>
 #include <fmt/format.h>
 #include <optional>
+#include <set>
 
 namespace hs {
 namespace {
@@ -88,9 +89,29 @@ struct Model::Impl {
 
 // --- loading -------------------------------------------------------------------------------------
 
+namespace {
+
+std::vector<std::string> list_unused(const Checkpoint& checkpoint,
+                                     const std::set<std::string, std::less<>>& used,
+                                     const ExtraReason& reason_of) {
+    std::vector<std::string> unused;
+    for (const TensorInfo& tensor : checkpoint.tensors()) {
+        if (used.find(tensor.name) == used.end()) {
+            const char* const reason = reason_of ? reason_of(tensor.name) : nullptr;
+            unused.push_back(reason != nullptr ? fmt::format("{} ({})", tensor.name, reason)
+                                               : tensor.name);
+        }
+    }
+    return unused;
+}
+
+} // namespace
+
 Result<void> Model::Impl::build(WeightSource& weights,
                                 const std::function<void(std::size_t)>& begin_layer) {
-    embedding = TRY(weights.matrix("embedding", spec.vocab, spec.hidden));
+    const bool multiplied = spec.tied_embedding; // as the output too
+    embedding = TRY(multiplied ? weights.matrix("embedding", spec.vocab, spec.hidden)
+                               : weights.table("embedding", spec.vocab, spec.hidden));
     for (std::size_t i = 0; i < spec.layers.size(); ++i) {
         if (begin_layer) {
             begin_layer(i);
@@ -189,16 +210,11 @@ Model::load(std::shared_ptr<Backend> backend, Checkpoint checkpoint, const LoadO
         return weights.stopped() ? Result<Loaded>(Loaded{}) : std::move(built).error();
     }
 
+    impl->unused = list_unused(file, weights.used(), read.extra);
     std::size_t unknown = 0;
-    for (const TensorInfo& tensor : file.tensors()) {
-        if (weights.used().find(tensor.name) != weights.used().end()) {
-            continue;
-        }
-        const char* const reason = read.extra ? read.extra(tensor.name) : nullptr;
-        impl->unused.push_back(reason != nullptr ? fmt::format("{} ({})", tensor.name, reason)
-                                                 : tensor.name);
-        unknown += reason == nullptr ? 1 : 0;
-        HS_LOG(Debug, "run", "not used: {}", impl->unused.back());
+    for (const std::string& tensor : impl->unused) {
+        unknown += file.find(tensor) != nullptr ? 1 : 0; // without a reason behind its name
+        HS_LOG(Debug, "run", "not used: {}", tensor);
     }
     if (unknown > 0) {
         HS_LOG(Warning, "run", "{}: {} tensors are not known to the family {} and were left out",
@@ -247,12 +263,21 @@ std::int64_t Model::weight_bytes() const {
     return m_impl->memory.bytes;
 }
 
-bool Model::quantised() const {
-    return m_impl->memory.quantised;
+bool Model::rounds_inputs() const {
+    return m_impl->memory.rounds_inputs;
 }
 
 const std::vector<std::string>& Model::unused_tensors() const {
     return m_impl->unused;
+}
+
+Result<std::vector<std::string>> Model::unused_tensors(const Checkpoint& checkpoint,
+                                                       const SpecAndTensors& read) {
+    Impl names_alone;
+    names_alone.spec = read.spec;
+    NamesAlone names(read.tensors);
+    TRY(names_alone.build(names, {}));
+    return list_unused(checkpoint, names.used(), read.extra);
 }
 
 const Checkpoint* Model::checkpoint() const {

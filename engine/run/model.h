@@ -20,6 +20,7 @@
 namespace hs {
 
 class Sequence;
+struct SpecAndTensors;
 
 struct LoadProgress {
     std::int64_t done_bytes = 0;
@@ -53,10 +54,14 @@ public:
     const ModelSpec& spec() const;
     Backend& backend() const;
     std::int64_t weight_bytes() const;
-    bool quantised() const; // any matrix in a block format
-    // Of the checkpoint, for `info` and the log; those left out knowingly with the reason behind
-    // the name: "mtp.fc.weight (multi-token prediction)".
+    bool rounds_inputs() const; // any matrix whose products may
+    // Of the checkpoint; those left out knowingly with the reason behind the name:
+    // "mtp.fc.weight (multi-token prediction)".
     const std::vector<std::string>& unused_tensors() const;
+    // The same of a model that is not loaded, from the names of its tensors alone.
+    // Errors: what the model's spec and its tensors' names say against loading it.
+    static Result<std::vector<std::string>> unused_tensors(const Checkpoint& checkpoint,
+                                                           const SpecAndTensors& read);
     // What else the checkpoint holds (tokenizer, template); null for synthetic models.
     const Checkpoint* checkpoint() const;
 

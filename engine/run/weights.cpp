@@ -16,6 +16,9 @@
 namespace hs {
 namespace {
 
+// Of matrices that are copied one behind another: a line of the cache.
+constexpr std::size_t kAlignment = 64;
+
 using Transform = TensorSource::Transform;
 using RowRange = TensorSource::RowRange;
 
@@ -196,7 +199,24 @@ CheckpointWeights::CheckpointWeights(Backend& backend, const Checkpoint& checkpo
     , m_tensors(std::move(tensors))
     , m_memory(&memory)
     , m_stop(std::move(stop))
-    , m_progress(std::move(progress)) {}
+    , m_progress(std::move(progress)) {
+    if (!GrowingMemory::has_huge_pages()) {
+        return;
+    }
+    std::size_t bytes = 0;
+    for (const TensorInfo& tensor : checkpoint.tensors()) {
+        bytes += tensor.data.size() + kAlignment;
+    }
+    // A quarter is left to what is read with the weights, and to other programs.
+    const auto available = static_cast<std::size_t>(machine_memory().available_bytes);
+    if (bytes > available / 4 * 3) {
+        return;
+    }
+    auto room = GrowingMemory::reserve(bytes, GrowingMemory::Pages::Huge);
+    if (room.ok() && room->commit(bytes).ok()) {
+        m_memory->taken_in = std::move(*room);
+    }
+}
 
 Result<CheckpointWeights::Found> CheckpointWeights::find(const std::string& name) {
     if (m_stop.stop_requested()) {
@@ -251,6 +271,14 @@ void CheckpointWeights::count(const TensorInfo& tensor) {
 
 Result<Weight> CheckpointWeights::matrix(const std::string& name, std::int64_t rows,
                                          std::int64_t cols) {
+    Weight weight = TRY(table(name, rows, cols));
+    const Found found = TRY(find(name));
+    take_in(weight, *found.tensor);
+    return weight;
+}
+
+Result<Weight> CheckpointWeights::table(const std::string& name, std::int64_t rows,
+                                        std::int64_t cols) {
     const Found found = TRY(find(name));
     const TensorInfo& tensor = *found.tensor;
     const TensorSource& source = found.source;
@@ -282,13 +310,54 @@ Result<Weight> CheckpointWeights::matrix(const std::string& name, std::int64_t r
     const std::byte* const host = weight.data;
     const Weight placed = TRY(m_backend->place(weight).with_context(found.place()));
     if (placed.data != host) { // the device has its own copy
-        m_checkpoint->forget(tensor);
+        m_checkpoint->forget(tensor, tensor.data);
         if (!m_memory->copies.empty() && m_memory->copies.back().get() == host) {
             m_memory->copies.pop_back();
         }
     }
     count(tensor);
     return placed;
+}
+
+// Copies what will be read over and over out of the mapping, as far as there is room for it.
+void CheckpointWeights::take_in(Weight& weight, const TensorInfo& tensor) {
+    const std::byte* const end = tensor.data.data() + tensor.data.size();
+    if (weight.data < tensor.data.data() || weight.data >= end) {
+        return; // a copy already, or on a device
+    }
+    const auto known = m_taken_in.find(weight.data); // tied: one matrix at two places
+    if (known != m_taken_in.end() && known->second.rows == weight.rows &&
+        known->second.cols == weight.cols) {
+        weight.data = known->second.data;
+        weight.row_stride_bytes = known->second.row_stride_bytes;
+        return;
+    }
+    const std::int64_t row = row_bytes(weight.dtype, weight.cols);
+    const auto bytes = static_cast<std::size_t>(weight.rows * row);
+    const std::size_t first = (m_taken_in_bytes + kAlignment - 1) / kAlignment * kAlignment;
+    const std::size_t room = m_memory->taken_in.committed();
+    if (first > room || bytes > room - first) {
+        return;
+    }
+    const std::byte* const from = weight.data;
+    std::byte* const to = m_memory->taken_in.data() + first;
+    // In pieces, so that little is held twice at a time.
+    constexpr std::int64_t kPieceBytes = std::int64_t{8} << 20;
+    const std::int64_t piece = std::max<std::int64_t>(1, kPieceBytes / row);
+    for (std::int64_t r = 0; r < weight.rows; r += piece) {
+        const std::int64_t rows = std::min(piece, weight.rows - r);
+        const std::byte* const begin = from + r * weight.row_stride_bytes;
+        for (std::int64_t i = 0; i < rows; ++i) {
+            std::memcpy(to + (r + i) * row, begin + i * weight.row_stride_bytes,
+                        static_cast<std::size_t>(row));
+        }
+        m_checkpoint->forget(
+            tensor, {begin, static_cast<std::size_t>((rows - 1) * weight.row_stride_bytes + row)});
+    }
+    m_taken_in_bytes = first + bytes;
+    weight.data = to;
+    weight.row_stride_bytes = row;
+    m_taken_in.insert_or_assign(from, weight);
 }
 
 // A matrix as it lies in the file, or its rows as the source chooses them; not on the backend yet.
@@ -356,7 +425,7 @@ Result<Weight> CheckpointWeights::mapped(const Found& found, std::int64_t rows, 
     TRY(select_rows(weight, found));
     HS_ASSERT(weight.rows == rows);
 
-    m_memory->quantised = m_memory->quantised || type.quantised;
+    m_memory->rounds_inputs = m_memory->rounds_inputs || rounds_inputs(tensor.dtype);
     return weight;
 }
 
@@ -469,7 +538,6 @@ Result<Weight> CheckpointWeights::packed_mxfp4(const Found& found, std::int64_t 
     HS_ASSERT(to == memory.get() + weight.bytes());
     weight.data = memory.get();
     m_memory->copies.push_back(std::move(memory));
-    m_memory->quantised = true;
     count(values);
     count(*factors);
     return weight;
@@ -496,7 +564,7 @@ Result<Weight> CheckpointWeights::unpacked(const Found& found, std::int64_t rows
     weight.dtype = values.dtype;
     weight.row_stride_bytes = row_bytes(values.dtype, cols);
     weight.data = values.bytes.get();
-    m_memory->quantised = m_memory->quantised || info(values.dtype).quantised;
+    m_memory->rounds_inputs = m_memory->rounds_inputs || rounds_inputs(values.dtype);
     m_memory->copies.push_back(std::move(values.bytes));
     TRY(select_rows(weight, found));
     HS_ASSERT(weight.rows == rows);
@@ -738,6 +806,45 @@ Result<std::span<const float>> CheckpointWeights::constants(std::span<const floa
     return place_values(*m_backend, *m_memory, values);
 }
 
+// --- names ---------------------------------------------------------------------------------------
+
+Result<void> NamesAlone::note(const std::string& name) {
+    const TensorSource source = TRY((*m_tensors)(name));
+    for (const char* const ending : {"", "_packed", "_scale", "_scale_inv"}) {
+        m_used.insert(source.name + ending);
+    }
+    m_used.insert(source.more.begin(), source.more.end());
+    m_used.insert(source.factor);
+    m_used.insert(source.mxfp4_scales);
+    return {};
+}
+
+// One room for all: a stack of experts would have thousands of biases.
+std::span<const float> NamesAlone::zeros(std::size_t count) {
+    if (m_zeros.empty() || count > m_widest) {
+        m_zeros.push_back(std::make_unique<float[]>(count));
+        m_widest = count;
+    }
+    return {m_zeros.back().get(), count};
+}
+
+Result<Weight> NamesAlone::matrix(const std::string& name, std::int64_t rows, std::int64_t cols) {
+    TRY(note(name));
+    Weight weight;
+    weight.rows = rows;
+    weight.cols = cols;
+    return weight;
+}
+
+Result<std::span<const float>> NamesAlone::vector(const std::string& name, std::int64_t count) {
+    TRY(note(name));
+    return zeros(static_cast<std::size_t>(count));
+}
+
+Result<std::span<const float>> NamesAlone::constants(std::span<const float> values) {
+    return zeros(values.size());
+}
+
 // --- seed ----------------------------------------------------------------------------------------
 
 namespace {
@@ -862,7 +969,7 @@ Result<Weight> SyntheticWeights::matrix(const std::string& name, std::int64_t ro
         m_memory->copies.push_back(std::move(values));
     }
     m_memory->bytes += weight.bytes();
-    m_memory->quantised = m_memory->quantised || type.quantised;
+    m_memory->rounds_inputs = m_memory->rounds_inputs || rounds_inputs(weight.dtype);
     return placed;
 }
 

@@ -3,6 +3,7 @@
 // or from a seed. Included by engine/run alone.
 
 #include "engine/backend/backend.h"
+#include "engine/core/memory.h"
 #include "engine/core/result.h"
 #include "engine/files/checkpoint.h"
 #include "engine/mixers/mixers.h"
@@ -24,8 +25,9 @@ struct WeightMemory {
     std::vector<std::unique_ptr<Buffer>> buffers;     // f32 vectors, on the backend
     std::vector<std::unique_ptr<std::byte[]>> copies; // re-laid rows
     std::vector<std::unique_ptr<float[]>> scales;     // FP8 block factors
+    GrowingMemory taken_in;                           // rows read faster here than in the mapping
     std::int64_t bytes = 0;                           // of all weights, mapped ones included
-    bool quantised = false;                           // any matrix in a block format
+    bool rounds_inputs = false;                       // any matrix whose products may
 };
 
 class CheckpointWeights final : public WeightSource {
@@ -35,6 +37,7 @@ public:
                       std::function<void(std::int64_t done_bytes)> progress);
 
     Result<Weight> matrix(const std::string& name, std::int64_t rows, std::int64_t cols) override;
+    Result<Weight> table(const std::string& name, std::int64_t rows, std::int64_t cols) override;
     Result<std::span<const float>> vector(const std::string& name, std::int64_t count) override;
     Result<std::span<const float>> constants(std::span<const float> values) override;
 
@@ -54,6 +57,7 @@ private:
     Result<void> attach_scales(Weight& weight, const Found& found, std::int64_t file_rows);
     Result<void> select_rows(Weight& weight, const Found& found);
     Result<Weight> transpose(const Weight& weight, const Found& found);
+    void take_in(Weight& weight, const TensorInfo& tensor);
     void count(const TensorInfo& tensor);
 
     Backend* m_backend;
@@ -64,8 +68,33 @@ private:
     std::function<void(std::int64_t)> m_progress;
     std::set<std::string, std::less<>> m_used;
     std::map<std::string, const float*> m_factors; // FP8 factors by tensor
+    std::map<const std::byte*, Weight> m_taken_in; // by where it lies in the mapping
+    std::size_t m_taken_in_bytes = 0;
     std::int64_t m_done_bytes = 0;
     bool m_stopped = false;
+};
+
+// Nothing but the names that a model would ask a checkpoint for: weights without values, to be
+// built from and not run.
+class NamesAlone final : public WeightSource {
+public:
+    explicit NamesAlone(const TensorMap& tensors)
+        : m_tensors(&tensors) {}
+
+    Result<Weight> matrix(const std::string& name, std::int64_t rows, std::int64_t cols) override;
+    Result<std::span<const float>> vector(const std::string& name, std::int64_t count) override;
+    Result<std::span<const float>> constants(std::span<const float> values) override;
+    // Names that loading would use where the checkpoint has them, those of scales included.
+    const std::set<std::string, std::less<>>& used() const { return m_used; }
+
+private:
+    Result<void> note(const std::string& name);
+    std::span<const float> zeros(std::size_t count);
+
+    const TensorMap* m_tensors;
+    std::set<std::string, std::less<>> m_used;
+    std::vector<std::unique_ptr<float[]>> m_zeros;
+    std::size_t m_widest = 0; // of the last of them
 };
 
 // Seeded random weights of one type, scaled so that activations neither die nor explode.

@@ -86,8 +86,8 @@ struct Activations {
     std::int16_t* split16 = nullptr;
 };
 
-// Whether products with this format take the int8 form: block formats, from AVX2 on. The others
-// take x as it is.
+// Whether products with this format take the int8 form: ggml's block formats, from AVX2 on. The
+// others take x as it is.
 bool wants_int8(Format format);
 // Bytes of the int8 form, and the pointers of `activations` into `memory` (64-byte aligned).
 std::int64_t int8_bytes(std::int64_t tokens, std::int64_t cols);

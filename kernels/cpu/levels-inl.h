@@ -190,30 +190,6 @@ struct Levels<Format::IQ4_NL> : SmallBlocks {
 };
 
 template <>
-struct Levels<Format::MXFP4> : SmallBlocks {
-    static constexpr int kBytes = 8 * 17;
-    static constexpr int kOffset = 12;
-    static constexpr int kMost = 24;
-    HWY_INLINE static void load(const Byte* b, __m256i* q) {
-        const __m128i table =
-            _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0);
-        const __m256i both = _mm256_set_m128i(table, table);
-        for (int i = 0; i < 8; ++i) {
-            q[i] = _mm256_shuffle_epi8(both, nibbles(b + 17 * i + 1));
-        }
-    }
-    // 2^(e - 128), subnormal for e < 2.
-    HWY_INLINE static void scales(const Byte* b, __m256* s, __m256*) {
-        const __m256i e =
-            _mm256_setr_epi32(b[0], b[17], b[34], b[51], b[68], b[85], b[102], b[119]);
-        const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
-        const __m256i tiny = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);
-        s[0] = _mm256_castsi256_ps(
-            _mm256_blendv_epi8(normal, tiny, _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e)));
-    }
-};
-
-template <>
 struct Levels<Format::Q2_K> : SmallBlocks {
     static constexpr int kBytes = 84;
     static constexpr int kGroup = 16;

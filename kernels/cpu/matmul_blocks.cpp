@@ -687,12 +687,11 @@ void Multiply(const Matrix& w, std::int64_t first, std::int64_t last, const Acti
         return multiply<Format::IQ4_NL>(w, first, last, a, out, out_stride, bias, scratch);
     case Format::IQ4_XS:
         return multiply<Format::IQ4_XS>(w, first, last, a, out, out_stride, bias, scratch);
-    case Format::MXFP4:
-        return multiply<Format::MXFP4>(w, first, last, a, out, out_stride, bias, scratch);
     case Format::F32:
     case Format::F16:
     case Format::BF16:
     case Format::F8E4M3:
+    case Format::MXFP4:
         return; // matmul_plain
     }
 }
@@ -730,7 +729,7 @@ HWY_EXPORT(Quantise);
 HWY_EXPORT(HasInt8);
 
 bool wants_int8(Format format) {
-    return format >= Format::Q4_0 && HWY_DYNAMIC_DISPATCH(HasInt8)();
+    return format >= Format::Q4_0 && format != Format::MXFP4 && HWY_DYNAMIC_DISPATCH(HasInt8)();
 }
 
 void quantise_activations(const Activations& activations, std::int64_t first, std::int64_t last) {

@@ -1,5 +1,6 @@
-// Products in float32: F32, F16, BF16 and FP8 weights, and block formats on machines without AVX2.
-// Activations are not rounded: checkpoints in half formats give the logits of float32 arithmetic.
+// Products in float32: F32, F16, BF16, FP8 and MXFP4 weights, and other block formats on machines
+// without AVX2. Activations are not rounded: checkpoints in the formats that models are released in
+// give the logits of float32 arithmetic.
 
 // The order matters: foreach_target includes this file once per instruction set.
 // clang-format off
@@ -106,6 +107,70 @@ HWY_INLINE void widen(const Matrix& m, std::int64_t row, float* to) {
         const float* scales = m.scales + row / m.scale_rows * m.scale_stride;
         for (std::int64_t c = 0; c < m.cols; c += m.scale_cols) {
             scale(to + c, scales[c / m.scale_cols], std::min(m.scale_cols, m.cols - c));
+        }
+    }
+}
+
+// A block of MXFP4: the factor 2^(e - 127), then 32 values, the first half in the low nibbles.
+constexpr std::int64_t kMxBlock = 32;
+constexpr std::int64_t kMxBytes = 17;
+
+// Twice the values of a block, which are whole, and half its factor.
+struct MxBlock {
+    HWY_ALIGN std::int8_t twice[kMxBlock];
+    float half_factor;
+
+    HWY_INLINE explicit MxBlock(const std::byte* b) {
+        const hn::FixedTag<std::uint8_t, 16> bytes;
+        const hn::FixedTag<std::int8_t, 16> levels;
+        HWY_ALIGN static constexpr std::int8_t kTwice[16] = {0, 1,  2,  3,  4,  6,  8,  12,
+                                                             0, -1, -2, -3, -4, -6, -8, -12};
+        const auto table = hn::Load(levels, kTwice);
+        const auto pairs = hn::LoadU(bytes, reinterpret_cast<const std::uint8_t*>(b) + 1);
+        const auto low = hn::And(pairs, hn::Set(bytes, 15));
+        hn::Store(hn::TableLookupBytes(table, hn::BitCast(levels, low)), levels, twice);
+        hn::Store(hn::TableLookupBytes(table, hn::BitCast(levels, hn::ShiftRight<4>(pairs))),
+                  levels, twice + 16);
+        const auto e = static_cast<std::uint32_t>(b[0]);
+        const std::uint32_t bits = e < 2 ? 0x00200000u << e : (e - 1) << 23; // subnormal below 2
+        std::memcpy(&half_factor, &bits, sizeof bits);
+    }
+    HWY_INLINE V load(std::int64_t k) const {
+        const hn::Rebind<std::int8_t, D> level;
+        const hn::RebindToSigned<D> word;
+        return hn::ConvertTo(D(), hn::PromoteTo(word, hn::LoadU(level, twice + k)));
+    }
+};
+
+HWY_INLINE float dot_mxfp4(const std::byte* w, std::int64_t cols, const float* x) {
+    const D d;
+    const auto n = static_cast<std::int64_t>(hn::Lanes(d));
+    V even = hn::Zero(d);
+    V odd = hn::Zero(d);
+    for (std::int64_t c = 0; c < cols; c += kMxBlock, w += kMxBytes) {
+        hwy::Prefetch(w + 2048);
+        const MxBlock block(w);
+        V a = hn::Zero(d);
+        V b = hn::Zero(d);
+        for (std::int64_t k = 0; k < kMxBlock; k += 2 * n) {
+            a = hn::MulAdd(block.load(k), hn::LoadU(d, x + c + k), a);
+            b = hn::MulAdd(block.load(k + n), hn::LoadU(d, x + c + k + n), b);
+        }
+        const V factor = hn::Set(d, block.half_factor);
+        even = hn::MulAdd(a, factor, even);
+        odd = hn::MulAdd(b, factor, odd);
+    }
+    return hn::GetLane(hn::SumOfLanes(d, hn::Add(even, odd)));
+}
+
+HWY_INLINE void widen_mxfp4(const std::byte* w, std::int64_t cols, float* to) {
+    const D d;
+    const auto n = static_cast<std::int64_t>(hn::Lanes(d));
+    for (std::int64_t c = 0; c < cols; c += kMxBlock, w += kMxBytes) {
+        const MxBlock block(w);
+        const V factor = hn::Set(d, block.half_factor);
+        for (std::int64_t k = 0; k < kMxBlock; k += n) {
+            hn::StoreU(hn::Mul(block.load(k), factor), d, to + c + k);
         }
     }
 }
@@ -221,6 +286,21 @@ void multiply(const Matrix& m, std::int64_t first, std::int64_t last, const Acti
     }
 }
 
+void multiply_mxfp4(const Matrix& m, std::int64_t first, std::int64_t last, const Activations& a,
+                    float* out, std::int64_t out_stride, const float* bias, std::byte* scratch) {
+    if (a.tokens > 1) {
+        multiply_widened(m, first, last, a, out, out_stride, bias, scratch,
+                         [&](std::int64_t row, float* to) {
+                             widen_mxfp4(m.data + row * m.row_stride, m.cols, to);
+                         });
+        return;
+    }
+    for (std::int64_t r = first; r < last; ++r) {
+        const float y = dot_mxfp4(m.data + r * m.row_stride, m.cols, a.x);
+        out[r] = bias != nullptr ? y + bias[r] : y;
+    }
+}
+
 void MultiplyPlain(const Matrix& m, std::int64_t first, std::int64_t last, const Activations& a,
                    float* out, std::int64_t out_stride, const float* bias, std::byte* scratch) {
     switch (m.format) {
@@ -232,6 +312,8 @@ void MultiplyPlain(const Matrix& m, std::int64_t first, std::int64_t last, const
         return multiply<BF16Reader>(m, first, last, a, out, out_stride, bias, scratch);
     case Format::F8E4M3:
         return multiply<F8Reader>(m, first, last, a, out, out_stride, bias, scratch);
+    case Format::MXFP4:
+        return multiply_mxfp4(m, first, last, a, out, out_stride, bias, scratch);
     default:
         return multiply_widened(m, first, last, a, out, out_stride, bias, scratch,
                                 [&](std::int64_t row, float* to) { dequantise_row(m, row, to); });

@@ -3,6 +3,7 @@
 
 #include "engine/core/memory.h"
 #include "engine/lab/planner.h"
+#include "engine/spec/families.h"
 #include "engine/spec/ratio.h"
 #include "tests/engine/run/checkpoint_files.h"
 
@@ -16,7 +17,7 @@ using namespace hs::test;
 namespace {
 
 std::filesystem::path checkpoint(const char* name) {
-    return std::filesystem::path(HS_TEST_DATA) / "data/checkpoints" / name;
+    return std::filesystem::path(HS_TEST_CHECKPOINTS) / name;
 }
 
 std::vector<std::int32_t> some_ids(std::int64_t count, std::int64_t vocab, unsigned seed = 1) {
@@ -78,9 +79,10 @@ private slots:
     void ForwardRefusesWhatDoesNotFit();
     void StopBetweenLayersLeavesASoundState();
     void LogitsOfTheLastTokenAreTheLastRow();
-    void WeightsAreNotCopied();
+    void WeightsAreHeldOnce();
     void LoadingTellsProgressAndStops();
     void ExtraTensorsAreNamedWithTheirReason();
+    void NamesAloneTellWhatLoadingLeavesOut();
     void WrongTensorsAreErrorsThatSayWhich();
     void SyntheticModelsRunAndRepeat();
     void BrokenTensorsAreErrors();
@@ -361,12 +363,15 @@ void SequenceTest::LogitsOfTheLastTokenAreTheLastRow() {
     QVERIFY(difference(last, tail, vocab).worst_value < 1e-5);
 }
 
-void SequenceTest::WeightsAreNotCopied() {
-    // 64 MiB of zeros that nothing has to read before the first token.
+void SequenceTest::WeightsAreHeldOnce() {
+    // 30 MiB that are looked up, of which nothing has to be read before the first token, and as
+    // much again that is multiplied, of which there may be a copy in place of what is mapped.
     QTemporaryDir folder;
-    const std::filesystem::path to =
-        edited(folder, "qwen3", [](Json& config) { config["vocab_size"] = 262144; });
-    // The same tensors, but for a wide table behind them.
+    const std::filesystem::path to = edited(folder, "qwen3", [](Json& config) {
+        config["vocab_size"] = 262144;
+        config["tie_word_embeddings"] = false;
+    });
+    // The same tensors, but for two wide tables behind them.
     const std::string file = read_text(checkpoint("qwen3") / "hf" / "model.safetensors");
     std::uint64_t header_bytes = 0;
     std::memcpy(&header_bytes, file.data(), sizeof(header_bytes));
@@ -378,6 +383,9 @@ void SequenceTest::WeightsAreNotCopied() {
     header["model.old_embedding"] = header["model.embed_tokens.weight"];
     header["model.embed_tokens.weight"] = {
         {"dtype", "BF16"}, {"shape", {262144, 60}}, {"data_offsets", {old, old + table}}};
+    header["lm_head.weight"] = {{"dtype", "BF16"},
+                                {"shape", {262144, 60}},
+                                {"data_offsets", {old + table, old + 2 * table}}};
     std::string text = header.dump();
     text.resize((text.size() + 7) / 8 * 8, ' ');
     const std::uint64_t size = text.size();
@@ -386,13 +394,14 @@ void SequenceTest::WeightsAreNotCopied() {
         out.write(reinterpret_cast<const char*>(&size), sizeof(size));
         out << text << data;
         const std::string zeros(table, '\0');
-        out << zeros;
+        out << zeros << zeros;
     }
     const std::int64_t before = process_memory().resident_bytes;
     const auto model = load(to);
     const std::int64_t grown = process_memory().resident_bytes - before;
-    QVERIFY2(grown < (std::int64_t{8} << 20), qPrintable(QString::number(grown)));
-    QVERIFY(model->weight_bytes() > static_cast<std::int64_t>(table));
+    QVERIFY2(grown < static_cast<std::int64_t>(table) + (std::int64_t{8} << 20),
+             qPrintable(QString::number(grown)));
+    QVERIFY(model->weight_bytes() > static_cast<std::int64_t>(2 * table));
     QCOMPARE(model->unused_tensors(), std::vector<std::string>{"model.old_embedding"});
     const auto held = sequence(model);
     std::vector<float> logits(262144);
@@ -425,6 +434,19 @@ void SequenceTest::LoadingTellsProgressAndStops() {
     QVERIFY(stopped.ok());
     QVERIFY(!stopped->has_value());
     QVERIFY(calls <= 12);
+}
+
+void SequenceTest::NamesAloneTellWhatLoadingLeavesOut() {
+    for (const CheckpointFile& file : checkpoint_files()) {
+        const auto checkpoint = Checkpoint::open(file.model);
+        QVERIFY(checkpoint.ok());
+        const auto read = read_model(*checkpoint);
+        QVERIFY(read.ok());
+        const auto unused = Model::unused_tensors(*checkpoint, *read);
+        QVERIFY2(unused.ok(), file.name.c_str());
+        const auto model = load(file.model);
+        QVERIFY2(*unused == model->unused_tensors(), file.name.c_str());
+    }
 }
 
 void SequenceTest::ExtraTensorsAreNamedWithTheirReason() {
