@@ -75,14 +75,15 @@ public:
             const std::string title =
                 m_experiment.title.empty() ? "Comparison" : m_experiment.title;
             m_session = TRY(m_sessions.create(SessionKind::Comparison, title));
-            // The question as a message, so that the search finds the session by it.
-            if (!m_experiment.workload.prompt.empty()) {
-                MessageRow question;
-                question.session = m_session;
-                question.role = "user";
-                question.content = m_experiment.workload.prompt;
-                TRY(m_sessions.add_message(question));
-            }
+        }
+        // The question as a message, so that the search finds the session by it.
+        const std::vector<MessageRow> messages = TRY(m_sessions.messages(m_session));
+        if (messages.empty() && !m_experiment.workload.prompt.empty()) {
+            MessageRow question;
+            question.session = m_session;
+            question.role = "user";
+            question.content = m_experiment.workload.prompt;
+            TRY(m_sessions.add_message(question));
         }
         m_row = TRY(m_samples.add_experiment({.session = m_session,
                                               .plan = dump(to_json(m_experiment)),

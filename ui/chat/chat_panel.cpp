@@ -40,11 +40,6 @@ QString from(const std::string& text) {
     return QString::fromUtf8(text.data(), static_cast<qsizetype>(text.size()));
 }
 
-QString title_of(const QString& text) {
-    const QString line = text.simplified();
-    return line.size() > 60 ? line.left(59) + QChar(0x2026) : line;
-}
-
 std::filesystem::path draft_file(const std::filesystem::path& database, std::int64_t session) {
     return database.parent_path() / "drafts" / (std::to_string(session) + ".txt");
 }
@@ -517,7 +512,8 @@ void ChatPanel::store_and_reply(std::int64_t parent, const QString& text) {
             Stored stored;
             stored.session = session;
             if (session == 0) {
-                stored.session = TRY(store.create(SessionKind::Chat, title_of(text).toStdString()));
+                stored.session =
+                    TRY(store.create(SessionKind::Chat, title_text(text).toStdString()));
             }
             std::int64_t above = parent;
             const auto add = [&](const char* role, const QString& content) -> Result<void> {
@@ -556,7 +552,7 @@ void ChatPanel::store_and_reply(std::int64_t parent, const QString& text) {
                     write_draft(file, {});
                 });
                 m_session = stored->session;
-                m_title = title_of(text);
+                m_title = title_text(text);
                 show_header();
             }
             for (const MessageRow& row : stored->rows) {

@@ -451,7 +451,7 @@ Experiment ComparePanel::experiment() const {
     }
     experiment.repeats = m_repeats->value();
     experiment.baseline = std::max(0, m_baseline->currentIndex());
-    experiment.title = m_prompt->toPlainText().simplified().left(60).toStdString();
+    experiment.title = title_text(m_prompt->toPlainText()).toStdString();
     return experiment;
 }
 

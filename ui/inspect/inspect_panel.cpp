@@ -72,7 +72,7 @@ InspectPanel::InspectPanel(EngineHost& host, QWidget* parent)
     m_table->verticalHeader()->hide();
     m_table->horizontalHeader()->setHighlightSections(false);
     m_table->horizontalHeader()->setSectionResizeMode(QHeaderView::ResizeToContents);
-    m_table->horizontalHeader()->setStretchLastSection(true);
+    m_table->horizontalHeader()->setSectionResizeMode(LayersModel::Shape, QHeaderView::Stretch);
     m_plot->set_title(tr("Growth of the state"));
 
     auto* rows = new QSplitter(Qt::Vertical);

@@ -26,6 +26,9 @@ namespace hs {
 
 namespace {
 
+// Of a curve that is drawn wide.
+constexpr qsizetype kWidePoints = 256;
+
 bool is_dark(const QPalette& palette) {
     return colours(palette).dark;
 }
@@ -295,8 +298,9 @@ void PlotView::draw_lines(double scale) {
         }
         QCPGraph* const graph = m_plot->addGraph();
         graph->setName(series.label);
-        // One pixel wide: wider antialiased lines cost seconds when live.
-        graph->setPen(QPen(colour, 1, series.reference ? Qt::DotLine : arm_dash(series.style)));
+        // Long ones one pixel wide: wider antialiased lines cost seconds when live.
+        const double line = series.x.size() <= kWidePoints ? 1.6 : 1.0;
+        graph->setPen(QPen(colour, line, series.reference ? Qt::DotLine : arm_dash(series.style)));
         graph->setData(series.x, y, true);
         const bool few = series.x.size() <= 24;
         graph->setScatterStyle(few ? QCPScatterStyle(arm_mark(series.style), colour, colour, 6)

@@ -59,9 +59,9 @@ PlotCurve median_series(const QString& label, int style, const ValuesByContext& 
 
 QString method_line(const PlotSource& source) {
     return QCoreApplication::translate("Plots",
-                                       "%n run(s) per arm after warm-up, arms in turn; "
-                                       "line: median, band: least to most",
-                                       nullptr, source.plan.repeats);
+                                       "Repeats of every arm: %1, after warm-up, arms in turn; "
+                                       "line: median, band: least to most")
+        .arg(source.plan.repeats);
 }
 
 } // namespace hs

@@ -558,10 +558,9 @@ bool LayerStrip::event(QEvent* event) {
 
 void LayerStrip::refresh_accessible() {
     setAccessibleName(m_title.isEmpty() ? tr("Layers") : tr("Layers of %1").arg(m_title));
-    setAccessibleDescription(
-        m_current >= 0 && m_current < layers()
-            ? describe(m_current)
-            : tr("%n layer(s); the arrow keys go through them", nullptr, layers()));
+    setAccessibleDescription(m_current >= 0 && m_current < layers()
+                                 ? describe(m_current)
+                                 : tr("Layers: %1; the arrow keys go through them").arg(layers()));
 }
 
 } // namespace hs

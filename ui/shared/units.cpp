@@ -134,6 +134,11 @@ QString signed_percent_text(double fraction) {
     return sign + percent_text(std::abs(fraction));
 }
 
+QString title_text(const QString& text) {
+    const QString line = text.simplified();
+    return line.size() > 60 ? line.left(59) + QChar(0x2026) : line;
+}
+
 QString age_text(std::int64_t unix_ms, std::int64_t now_ms) {
     const std::int64_t seconds = (now_ms - unix_ms) / 1000;
     if (seconds < 60) {

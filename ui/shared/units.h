@@ -19,6 +19,7 @@ QString rate_text(double tokens_per_s);                      // "41.2 tokens/s"
 QString ratio_text(double ratio);                            // "0.38×"
 QString percent_text(double fraction);                       // "38 %"
 QString signed_percent_text(double fraction);                // "+4.1 %", "−62 %"
+QString title_text(const QString& text);                     // one line, at most 60 characters
 QString age_text(std::int64_t unix_ms, std::int64_t now_ms); // "just now", "12 min ago", a date
 
 } // namespace hs

@@ -221,6 +221,21 @@ private slots:
         QVERIFY(html.find("Decode time against context") != std::string::npos);
     }
 
+    // As the window does: the session is there first, and is found by its question all the same.
+    void TheQuestionIsKeptOnceInASessionThatExists() {
+        Database db = value_of(Database::open(":memory:", Access::ReadWrite));
+        Experiment e = small();
+        e.workload.prompt += " What is a cello?";
+        e.warm_ups = 0;
+        e.repeats = 1;
+        SessionStore store(db);
+        const std::int64_t session = value_of(store.create(SessionKind::Comparison, "two arms"));
+        QVERIFY(run_and_record(e, db, session, {}, {}).result.ok());
+        QVERIFY(run_and_record(e, db, session, {}, {}).result.ok());
+        QCOMPARE(value_of(store.messages(session)).size(), std::size_t{1});
+        QCOMPARE(value_of(store.list("cello")).size(), std::size_t{1});
+    }
+
     // The curve of the report is the ledger's, layer by layer, and grows only where it must.
     void StateSamplesGrowWithFullAttentionAlone() {
         Database db = value_of(Database::open(":memory:", Access::ReadWrite));
