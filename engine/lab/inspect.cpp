@@ -38,6 +38,10 @@ std::string text_of(const SoftmaxSpec& s) {
         text += fmt::format(", window {}", s.window);
     }
     text += s.sinks ? ", sinks" : "";
+    if (s.indexer) {
+        text += fmt::format(", {} blocks of {} keys chosen by {} heads of {}", s.indexer->top_k,
+                            s.indexer->block, s.indexer->heads, s.indexer->head_dim);
+    }
     return s.output_gate ? text + ", gated" : text;
 }
 
@@ -50,6 +54,21 @@ std::string text_of(const LatentSpec& s) {
     }
     text += s.shares_choice ? ", keys as chosen before" : "";
     return s.output_gate ? text + ", gated" : text;
+}
+
+std::string text_of(const CompressedSpec& s) {
+    std::string text = fmt::format("{} query heads over a row of {}", s.query_heads, s.head_dim);
+    if (s.window > 0) {
+        text += fmt::format(", window {}", s.window);
+    }
+    if (s.rate > 0) {
+        text += fmt::format(", before it {} tokens to an entry", s.rate);
+    }
+    if (s.indexer) {
+        text += fmt::format(", {} entries chosen by {} heads of {}", s.indexer->top_k,
+                            s.indexer->heads, s.indexer->head_dim);
+    }
+    return text;
 }
 
 std::string text_of(const GatedDeltaSpec& s) {
@@ -92,6 +111,23 @@ Json layers_json(const ModelSpec& spec) {
                           {"channel", channel_text(layer.channel)}});
     }
     return layers;
+}
+
+// What a model has beside its layers' mixers, or nothing.
+std::string beside_layers(const ModelSpec& spec) {
+    std::string text;
+    if (spec.streams.count > 1) {
+        text = fmt::format("{} residual streams, mixed before and after every mixer",
+                           spec.streams.count);
+    }
+    for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+        if (const auto& ngram = spec.layers[i].ngram) {
+            text += fmt::format("{}a table of {} for the last {} tokens at layer {}",
+                                text.empty() ? "" : "; ", count_text(ngram->rows * ngram->row_dim),
+                                ngram->longest, i);
+        }
+    }
+    return text;
 }
 
 // "F full attention, D gated delta": the kinds the model has.
@@ -171,6 +207,7 @@ Json to_json(const ModelInspection& seen) {
             {"vocab", spec.vocab},
             {"context_length", spec.context_length},
             {"tied_embedding", spec.tied_embedding},
+            {"cannot_run", spec.cannot_run},
             {"schedule", describe_schedule(spec)},
             {"ratio", ratio_of(spec).text},
             {"layers", layers_json(spec)},
@@ -220,6 +257,9 @@ std::string to_text(const ModelInspection& seen) {
                      "mixers {}",
                      count_text(p.total), count_text(p.active), count_text(p.embedding),
                      count_text(p.token_mixers), count_text(p.channel_mixers)));
+    if (const std::string more = beside_layers(spec); !more.empty()) {
+        line("", more);
+    }
     if (p.draft > 0) {
         line("", fmt::format("and {} of a multi-token prediction head, which guesses ahead",
                              count_text(p.draft)));
@@ -239,6 +279,9 @@ std::string to_text(const ModelInspection& seen) {
     if (!seen.unused_tensors.empty()) {
         line("left out", fmt::format("{} tensors, first {}", seen.unused_tensors.size(),
                                      seen.unused_tensors.front()));
+    }
+    if (!spec.cannot_run.empty()) {
+        line("does not run", spec.cannot_run);
     }
     text += fmt::format("\nstate of one sequence, KV in {}\n", kv_dtype_name(seen.kv_dtype));
     for (const StateForecast& at : seen.state) {

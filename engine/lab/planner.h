@@ -17,8 +17,8 @@ std::vector<LedgerEntry> predict_state(const ModelSpec& spec, std::int64_t token
                                        const StateOptions& options);
 
 struct StatePlan {
-    std::int64_t growth_bytes_per_token = 0; // of all layers whose state grows without end
-    std::int64_t fixed_bytes = 0;            // recurrent and conv state
+    std::int64_t growth_bytes_per_token = 0; // of all layers whose state grows without end, mean
+    std::int64_t fixed_bytes = 0;            // recurrent and conv state, compressor buffers
     std::int64_t window_bytes = 0;           // rings, at most
 };
 StatePlan plan_state(const ModelSpec& spec, const StateOptions& options);

@@ -260,6 +260,10 @@ std::vector<LayerState> state_by_layer(const StateEvent& state) {
         case StateKind::LatentCache:
             layer.kind = to_string(MixerKind::Latent);
             break;
+        case StateKind::CompressedCache:
+        case StateKind::CompressorBuffer:
+            layer.kind = to_string(MixerKind::Compressed);
+            break;
         case StateKind::IndexerKeys:
             layer.kind = to_string(MixerKind::Sparse);
             break;

@@ -494,7 +494,10 @@ std::string_view kind_class(std::string_view name) {
     if (is_full(*kind)) {
         return "full";
     }
-    return is_linear(*kind) ? "linear" : *kind == MixerKind::Sparse ? "sparse" : "window";
+    if (is_linear(*kind)) {
+        return "linear";
+    }
+    return *kind == MixerKind::SlidingWindow ? "window" : "sparse";
 }
 
 std::string kind_letter(std::string_view name) {

@@ -167,9 +167,10 @@ std::vector<ChannelMixerSpec> moe_examples() {
     return {plain, shared, chosen, grouped, biased, latent};
 }
 
-template <MixerKind kKind>
+// Kinds of attention that no op computes yet, such as sparse over a KV cache, have no row.
+template <MixerKind kKind, typename Spec>
 bool is(const TokenMixerSpec& spec) {
-    return kind_of(spec) == kKind;
+    return std::holds_alternative<Spec>(spec) && kind_of(spec) == kKind;
 }
 bool is_dense(const ChannelMixerSpec& spec) {
     return std::holds_alternative<DenseSpec>(spec);
@@ -180,14 +181,16 @@ bool is_moe(const ChannelMixerSpec& spec) {
 
 // REGISTER A MIXER HERE: one row.
 constexpr std::array<TokenMixerRow, 7> kTokenMixers{{
-    {"full attention", is<MixerKind::FullAttention>, make_softmax_attention,
+    {"full attention", is<MixerKind::FullAttention, SoftmaxSpec>, make_softmax_attention,
      full_attention_examples},
-    {"sliding window", is<MixerKind::SlidingWindow>, make_softmax_attention, window_examples},
-    {"latent attention", is<MixerKind::Latent>, make_latent_attention, latent_examples},
-    {"sparse attention", is<MixerKind::Sparse>, make_latent_attention, sparse_examples},
-    {"gated delta", is<MixerKind::GatedDelta>, make_gated_delta, gated_delta_examples},
-    {"KDA", is<MixerKind::Kda>, make_kda, kda_examples},
-    {"lightning", is<MixerKind::Lightning>, make_lightning, lightning_examples},
+    {"sliding window", is<MixerKind::SlidingWindow, SoftmaxSpec>, make_softmax_attention,
+     window_examples},
+    {"latent attention", is<MixerKind::Latent, LatentSpec>, make_latent_attention, latent_examples},
+    {"sparse attention", is<MixerKind::Sparse, LatentSpec>, make_latent_attention, sparse_examples},
+    {"gated delta", is<MixerKind::GatedDelta, GatedDeltaSpec>, make_gated_delta,
+     gated_delta_examples},
+    {"KDA", is<MixerKind::Kda, KdaSpec>, make_kda, kda_examples},
+    {"lightning", is<MixerKind::Lightning, LightningSpec>, make_lightning, lightning_examples},
 }};
 constexpr std::array<ChannelMixerRow, 2> kChannelMixers{{
     {"dense", is_dense, make_dense, dense_examples},

@@ -29,6 +29,9 @@ constexpr std::array<const char*, 7> kQwen35Moe{"Qwen3_5MoeForCausalLM",
                                                 "qwen3_5_moe_text",
                                                 "Qwen3_5MoeTextModel",
                                                 "Qwen3_5MoeModel"};
+constexpr std::array<const char*, 5> kQwen4Exp{"Qwen4ExpForConditionalGeneration",
+                                               "Qwen4ExpForCausalLM", "qwen4exp", "qwen4_exp",
+                                               "qwen4_exp_text"};
 constexpr std::array<const char*, 5> kGemma3{"Gemma3ForCausalLM", "Gemma3ForConditionalGeneration",
                                              "gemma3", "gemma3_text", "Gemma3TextModel"};
 constexpr std::array<const char*, 4> kGptOss{"GptOssForCausalLM", "gpt-oss", "gpt_oss",
@@ -42,10 +45,18 @@ constexpr std::array<const char*, 4> kDeepseekV3{"DeepseekV3ForCausalLM", "deeps
                                                  "deepseek_v3", "DeepseekV3Model"};
 constexpr std::array<const char*, 4> kDeepseekV32{"DeepseekV32ForCausalLM", "deepseek32",
                                                   "deepseek_v32", "DeepseekV32Model"};
+constexpr std::array<const char*, 4> kDeepseekV4{"DeepseekV4ForCausalLM", "deepseek4",
+                                                 "deepseek_v4", "DeepseekV4Model"};
 constexpr std::array<const char*, 4> kGlm5{"GlmMoeDsaForCausalLM", "glm-dsa", "glm_moe_dsa",
                                            "GlmMoeDsaModel"};
 constexpr std::array<const char*, 4> kMinimaxM2{"MiniMaxM2ForCausalLM", "minimax-m2", "minimax_m2",
                                                 "MiniMaxM2Model"};
+constexpr std::array<const char*, 6> kMinimaxM3{"MiniMaxM3SparseForCausalLM",
+                                                "MiniMaxM3SparseForConditionalGeneration",
+                                                "MiniMaxM3VLForConditionalGeneration",
+                                                "minimax-m3",
+                                                "minimax_m3_vl",
+                                                "minimax_m3_vl_text"};
 constexpr std::array<const char*, 9> kMinimax{"MiniMaxText01ForCausalLM",
                                               "minimax-01",
                                               "minimax_text_01",
@@ -70,7 +81,7 @@ constexpr std::array<const char*, 3> kOlmoHybrid{"OlmoHybridForCausalLM", "olmo_
                                                  "OlmoHybridModel"};
 
 // REGISTER A FAMILY HERE: one row, the names it answers to and its reader.
-constexpr std::array<Family, 19> kFamilies{{
+constexpr std::array<Family, 22> kFamilies{{
     {"llama", kLlama, read_llama},
     {"gemma3", kGemma3, read_gemma3},
     {"gpt-oss", kGptOss, read_gpt_oss},
@@ -78,11 +89,13 @@ constexpr std::array<Family, 19> kFamilies{{
     {"deepseek-v2", kDeepseekV2, read_deepseek_v2},
     {"deepseek-v3", kDeepseekV3, read_deepseek_v3},
     {"deepseek-v3.2", kDeepseekV32, read_deepseek_v32},
+    {"deepseek-v4", kDeepseekV4, read_deepseek_v4},
     {"glm-5", kGlm5, read_glm_5},
     {"minimax-01", kMinimax, read_minimax},
     {"ring-linear", kRingLinear, read_ring_linear},
     {"ling-hybrid", kLingHybrid, read_ling_hybrid},
     {"minimax-m2", kMinimaxM2, read_minimax_m2},
+    {"minimax-m3", kMinimaxM3, read_minimax_m3},
     {"kimi", kKimi, read_kimi},
     {"olmo-hybrid", kOlmoHybrid, read_olmo_hybrid},
     {"qwen3", kQwen3, read_qwen3},
@@ -90,6 +103,7 @@ constexpr std::array<Family, 19> kFamilies{{
     {"qwen3-next", kQwen3Next, read_qwen3_next},
     {"qwen3.5", kQwen35, read_qwen3_5},
     {"qwen3.5-moe", kQwen35Moe, read_qwen3_5_moe},
+    {"qwen4-exp", kQwen4Exp, read_qwen4_exp},
 }};
 
 } // namespace
@@ -116,6 +130,15 @@ Result<const Family*> find_family(std::string_view architecture) {
 Result<SpecAndTensors> read_model(const Checkpoint& checkpoint) {
     const Family* family = TRY(find_family(checkpoint.architecture()));
     return family->read(checkpoint).with_context(family->name);
+}
+
+Result<void> check_runs(const ModelSpec& spec) {
+    if (spec.cannot_run.empty()) {
+        return {};
+    }
+    return refused(fmt::format("{} is planned, not run: {}", spec.name, spec.cannot_run),
+                   "Inspect it and plan its memory; to chat, compare or measure, take a model that "
+                   "runs.");
 }
 
 } // namespace hs

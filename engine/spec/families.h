@@ -95,5 +95,7 @@ std::span<const Family> families();
 // Errors: Unsupported, with the name found and the names known.
 Result<const Family*> find_family(std::string_view architecture);
 Result<SpecAndTensors> read_model(const Checkpoint& checkpoint);
+// Errors: Unsupported, with the reason, for a spec that no backend can run.
+Result<void> check_runs(const ModelSpec& spec);
 
 } // namespace hs

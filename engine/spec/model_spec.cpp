@@ -8,6 +8,11 @@
 namespace hs {
 namespace {
 
+// Of an indexer whose one key head has a norm, as its queries do.
+std::int64_t index_parameters(const IndexerSpec& s, std::int64_t hidden) {
+    return (s.heads + 1) * s.head_dim * hidden + 2 * s.head_dim;
+}
+
 std::int64_t parameters_of(const SoftmaxSpec& s, std::int64_t hidden) {
     const std::int64_t query_rows = s.query_heads * s.head_dim * (s.output_gate ? 2 : 1);
     const std::int64_t key_rows = s.kv_heads * s.head_dim;
@@ -28,7 +33,7 @@ std::int64_t parameters_of(const SoftmaxSpec& s, std::int64_t hidden) {
     } else if (s.qk_norm == QkNorm::AllHeads) {
         n += s.query_heads * s.head_dim + key_rows;
     }
-    return n;
+    return n + (s.indexer ? index_parameters(*s.indexer, hidden) : 0);
 }
 
 std::int64_t parameters_of(const LatentSpec& s, std::int64_t hidden) {
@@ -42,6 +47,28 @@ std::int64_t parameters_of(const LatentSpec& s, std::int64_t hidden) {
         const std::int64_t width = s.query_rank > 0 ? s.query_rank : hidden;
         n += s.indexer->heads * s.indexer->head_dim * width +
              (s.indexer->head_dim + s.indexer->heads) * hidden + 2 * s.indexer->head_dim;
+    }
+    return n;
+}
+
+// What makes entries `dim` wide: values and gates, a weight for every slot, and a norm.
+std::int64_t compressor_parameters(const CompressedSpec& s, std::int64_t dim, std::int64_t hidden) {
+    const std::int64_t width = dim * (s.overlapping ? 2 : 1);
+    return 2 * width * hidden + s.rate * width + dim;
+}
+
+std::int64_t parameters_of(const CompressedSpec& s, std::int64_t hidden) {
+    const std::int64_t channels = s.query_heads * s.head_dim;
+    std::int64_t n = s.query_rank * (hidden + 1 + channels)                  // queries, their norm
+                     + s.head_dim * (hidden + 1)                             // rows, their norm
+                     + s.output_rank * (channels + s.output_groups * hidden) // output
+                     + s.query_heads;                                        // sinks
+    if (s.rate > 0) {
+        n += compressor_parameters(s, s.head_dim, hidden);
+    }
+    if (s.indexer) {
+        n += s.indexer->heads * (s.indexer->head_dim * s.query_rank + hidden) +
+             compressor_parameters(s, s.indexer->head_dim, hidden);
     }
     return n;
 }
@@ -87,6 +114,26 @@ ChannelCount parameters_of(const MoeSpec& s, std::int64_t hidden) {
     return {always + s.experts * expert, always + s.top_k * expert};
 }
 
+// Of all layers' two mixers, and of what joins the streams at the end.
+std::int64_t parameters_of(const StreamsSpec& s, std::int64_t layers, std::int64_t hidden) {
+    if (s.count == 1) {
+        return 0;
+    }
+    const std::int64_t width = s.count * hidden;
+    if (s.rank > 0) {
+        const std::int64_t mix = width + 2 * s.rank * width;        // norm and both products
+        return 2 * layers * (mix + s.count * width) + mix - hidden; // less the final norm
+    }
+    const std::int64_t weights = (2 + s.count) * s.count;
+    return 2 * layers * (weights * (width + 1) + 3) + s.count * (width + 1) + 1;
+}
+
+// All but the table.
+std::int64_t parameters_of(const NgramSpec& s, std::int64_t streams, std::int64_t hidden) {
+    const std::int64_t width = streams * hidden;
+    return s.heads * s.row_dim * (width + hidden) + (3 + s.conv_kernel) * width;
+}
+
 std::int64_t norms_of(const JoinSpec& join) {
     return (join.norm_before ? 1 : 0) + (join.norm_after ? 1 : 0);
 }
@@ -128,10 +175,18 @@ double lightning_layer_factor(std::int64_t layer, std::int64_t layers) {
 MixerKind kind_of(const TokenMixerSpec& mixer) {
     struct Kinds {
         MixerKind operator()(const SoftmaxSpec& s) const {
-            return s.window > 0 ? MixerKind::SlidingWindow : MixerKind::FullAttention;
+            return s.indexer      ? MixerKind::Sparse
+                   : s.window > 0 ? MixerKind::SlidingWindow
+                                  : MixerKind::FullAttention;
         }
         MixerKind operator()(const LatentSpec& s) const {
             return s.indexer || s.shares_choice ? MixerKind::Sparse : MixerKind::Latent;
+        }
+        MixerKind operator()(const CompressedSpec& s) const {
+            return s.indexer      ? MixerKind::Sparse
+                   : s.rate > 0   ? MixerKind::Compressed
+                   : s.window > 0 ? MixerKind::SlidingWindow
+                                  : MixerKind::FullAttention;
         }
         MixerKind operator()(const GatedDeltaSpec&) const { return MixerKind::GatedDelta; }
         MixerKind operator()(const KdaSpec&) const { return MixerKind::Kda; }
@@ -153,6 +208,7 @@ constexpr std::array<KindRow, static_cast<std::size_t>(kLastMixerKind) + 1> kKin
     {"sliding window", 'W', false, false},
     {"latent attention", 'M', false, true},
     {"sparse attention", 'S', false, false},
+    {"compressed attention", 'C', false, false},
     {"gated delta", 'D', true, false},
     {"KDA", 'K', true, false},
     {"lightning", 'L', true, false},
@@ -185,6 +241,8 @@ ParameterCount count_parameters(const ModelSpec& spec) {
     count.embedding = spec.vocab * spec.hidden * (spec.tied_embedding ? 1 : 2);
     std::int64_t active_channels = 0;
     std::int64_t norms = spec.hidden;
+    std::int64_t around = 0;    // of streams and n-grams
+    std::int64_t looked_up = 0; // of tables of n-grams, by one token
     for (const LayerSpec& layer : spec.layers) {
         count.token_mixers +=
             std::visit([&](const auto& m) { return parameters_of(m, spec.hidden); }, layer.mixer);
@@ -193,7 +251,14 @@ ParameterCount count_parameters(const ModelSpec& spec) {
         count.channel_mixers += channel.total;
         active_channels += channel.active;
         norms += (norms_of(layer.mixer_join) + norms_of(layer.channel_join)) * spec.hidden;
+        if (layer.ngram) {
+            count.embedding += layer.ngram->rows * layer.ngram->row_dim;
+            looked_up += layer.ngram->heads * layer.ngram->row_dim;
+            around += parameters_of(*layer.ngram, spec.streams.count, spec.hidden);
+        }
     }
+    around +=
+        parameters_of(spec.streams, static_cast<std::int64_t>(spec.layers.size()), spec.hidden);
     if (spec.residual_block > 0) {
         norms += (2 * static_cast<std::int64_t>(spec.layers.size()) + 1) * 2 * spec.hidden;
     }
@@ -206,10 +271,10 @@ ParameterCount count_parameters(const ModelSpec& spec) {
                       std::visit(channel, spec.draft->channel) +
                       (2 * spec.hidden + own_norms) * spec.hidden;
     }
-    count.total = count.embedding + count.token_mixers + count.channel_mixers + norms;
+    count.total = count.embedding + count.token_mixers + count.channel_mixers + norms + around;
     // Of an embedding table one token touches a row; of the output matrix all.
     count.active = spec.vocab * spec.hidden + spec.hidden + count.token_mixers + active_channels +
-                   norms - (spec.tied_embedding ? spec.hidden : 0);
+                   norms + around + looked_up - (spec.tied_embedding ? spec.hidden : 0);
     return count;
 }
 

@@ -40,6 +40,18 @@ struct RopeSpec {
     bool operator==(const RopeSpec&) const = default;
 };
 
+// What a layer picks its keys with before attention reads them: scores from small heads of their
+// own, the best top_k of what is scored (softmax.md section 3.2).
+struct IndexerSpec {
+    std::int64_t heads = 0;
+    std::int64_t head_dim = 0;
+    std::int64_t top_k = 0; // positions, blocks of them, or compressed entries
+    std::int64_t block = 1; // positions that are scored and chosen together
+    RopeSpec rope;          // of the first dimensions of queries and keys
+
+    bool operator==(const IndexerSpec&) const = default;
+};
+
 enum class QkNorm { None, PerHead, AllHeads };
 
 // Softmax attention over a KV cache: GQA, optionally gated, windowed, with sinks.
@@ -57,19 +69,9 @@ struct SoftmaxSpec {
     bool sinks = false;       // a logit per query head that takes weight and brings no value
     double value_scale = 1.0; // of what attention reads
     RopeSpec rope;
+    std::optional<IndexerSpec> indexer; // reads what it chooses alone; the cache keeps all
 
     bool operator==(const SoftmaxSpec&) const = default;
-};
-
-// What a layer picks its keys with before latent attention reads them: scores from small heads of
-// their own, the best top_k positions (softmax.md section 3.2).
-struct IndexerSpec {
-    std::int64_t heads = 0;
-    std::int64_t head_dim = 0;
-    std::int64_t top_k = 0;
-    RopeSpec rope; // of the first dimensions of queries and keys
-
-    bool operator==(const IndexerSpec&) const = default;
 };
 
 // Latent attention (MLA): keys and values of all heads come from one compressed row per position,
@@ -91,6 +93,23 @@ struct LatentSpec {
     std::int64_t query_dim() const { return nope_dim + rope_dim; }
     std::int64_t cached_dim() const { return kv_rank + rope_dim; }
     bool operator==(const LatentSpec&) const = default;
+};
+
+// Attention over one row per position that is key and value of all heads: the last `window` of them
+// as they are, and all before in entries made of `rate` positions each, by learned weights
+// (softmax.md sections 5.2 and 5.3). Queries and output go through products of lower rank.
+struct CompressedSpec {
+    std::int64_t query_heads = 0;
+    std::int64_t head_dim = 0; // of a query head and of the row
+    std::int64_t query_rank = 0;
+    std::int64_t output_groups = 0; // heads of a group share a product down to output_rank
+    std::int64_t output_rank = 0;
+    std::int64_t window = 0;  // rows kept as they are; 0: all, and then nothing is compressed
+    std::int64_t rate = 0;    // 0: beyond the window nothing is kept
+    bool overlapping = false; // an entry is made of its own positions and those of the one before
+    std::optional<IndexerSpec> indexer; // of entries; none: all are read
+
+    bool operator==(const CompressedSpec&) const = default;
 };
 
 // Which key head serves value head h of H_v: h / (H_v / H_k), or h mod H_k (delta.md 14.3).
@@ -152,10 +171,19 @@ std::vector<float> lightning_decay_rates(const LightningSpec& spec);
 double lightning_layer_factor(std::int64_t layer, std::int64_t layers);
 
 using TokenMixerSpec =
-    std::variant<SoftmaxSpec, LatentSpec, GatedDeltaSpec, KdaSpec, LightningSpec>;
+    std::variant<SoftmaxSpec, LatentSpec, CompressedSpec, GatedDeltaSpec, KdaSpec, LightningSpec>;
 
 // What a person sees of a mixer: one word, one colour, one cell of the layer strip.
-enum class MixerKind { FullAttention, SlidingWindow, Latent, Sparse, GatedDelta, Kda, Lightning };
+enum class MixerKind {
+    FullAttention,
+    SlidingWindow,
+    Latent,
+    Sparse,
+    Compressed,
+    GatedDelta,
+    Kda,
+    Lightning
+};
 inline constexpr MixerKind kLastMixerKind = MixerKind::Lightning;
 
 MixerKind kind_of(const TokenMixerSpec& mixer);
@@ -234,11 +262,37 @@ struct JoinSpec {
     bool operator==(const JoinSpec&) const = default;
 };
 
+// Residual streams side by side (hyper-connections): what a mixer reads is mixed from all of them,
+// and its answer goes to each by a weight of its own, both computed from the streams (softmax.md
+// section 5.4, delta.md section 9).
+struct StreamsSpec {
+    std::int64_t count = 1; // 1: the ordinary residual stream
+    // Of the two products that weigh every channel of every stream, which then stand for the final
+    // norm too; 0: one weight per stream, and a matrix that mixes the streams.
+    std::int64_t rank = 0;
+
+    bool operator==(const StreamsSpec&) const = default;
+};
+
+// Embeddings of the last few tokens together: `heads` rows of a table, found by hashes of the last
+// two, three ... `longest` ids, go through a gate and a convolution over the positions that lie
+// `longest` apart, and are added to the stream (delta.md section 9).
+struct NgramSpec {
+    std::int64_t rows = 0; // of the table
+    std::int64_t row_dim = 0;
+    std::int64_t heads = 0;
+    std::int64_t longest = 0;
+    std::int64_t conv_kernel = 0;
+
+    bool operator==(const NgramSpec&) const = default;
+};
+
 struct LayerSpec {
     TokenMixerSpec mixer;
     ChannelMixerSpec channel;
     JoinSpec mixer_join = {};
     JoinSpec channel_join = {};
+    std::optional<NgramSpec> ngram = {}; // before the token mixer
 
     bool operator==(const LayerSpec&) const = default;
 };
@@ -256,6 +310,10 @@ struct ModelSpec {
     // Attention residuals: every so many layers the stream is put aside, and each mixer reads a
     // softmax mixture of all that was put aside and the running stream (delta.md section 8); 0: no.
     std::int64_t residual_block = 0;
+    StreamsSpec streams;
+    // Why no backend can run it, with the settings that say so; empty: it runs. Such a spec is
+    // exact in what it weighs and keeps; what only the forward pass reads may be left as it was.
+    std::string cannot_run;
     // Ids that stand for no token: their rows of the output matrix are empty and their logits mean
     // nothing.
     std::vector<std::int32_t> never_sampled;
@@ -270,8 +328,8 @@ struct ModelSpec {
 // Weights of a spec, counted from its dimensions.
 struct ParameterCount {
     std::int64_t total = 0;
-    std::int64_t active = 0; // touched by one token: of a mixture, the chosen and shared experts
-    std::int64_t embedding = 0;
+    std::int64_t active = 0;    // touched by one token: of a mixture, the chosen and shared experts
+    std::int64_t embedding = 0; // with the tables of n-grams
     std::int64_t token_mixers = 0;
     std::int64_t channel_mixers = 0;
     std::int64_t draft = 0; // of the multi-token prediction head, in none of the others

@@ -17,6 +17,10 @@ bool has_full(const LayerSpec& layer) {
     return is_full(kind_of(layer.mixer));
 }
 
+bool has_softmax(const LayerSpec& layer) {
+    return !is_linear(kind_of(layer.mixer));
+}
+
 std::optional<std::int64_t> whole_number(std::string_view text) {
     std::int64_t value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -67,6 +71,7 @@ SoftmaxSpec softmax_like(const TokenMixerSpec& mixer) {
     if (const auto* softmax = std::get_if<SoftmaxSpec>(&mixer)) {
         full = *softmax;
         full.window = 0;
+        full.indexer.reset();
         return full;
     }
     if (const auto* delta = std::get_if<GatedDeltaSpec>(&mixer)) {
@@ -85,16 +90,25 @@ SoftmaxSpec softmax_like(const TokenMixerSpec& mixer) {
     return full;
 }
 
-// Full attention for a model's layers: its own, or made up from its first layer.
+// Full attention for a model's layers: its own, or made up from its first layer that attends at
+// all, or from its first.
 TokenMixerSpec full_mixer(const ModelSpec& spec) {
-    const auto own = std::find_if(spec.layers.begin(), spec.layers.end(), has_full);
-    if (own != spec.layers.end()) {
+    const auto begin = spec.layers.begin();
+    const auto end = spec.layers.end();
+    const auto own = std::find_if(begin, end, has_full);
+    if (own != end) {
         return own->mixer;
     }
-    TokenMixerSpec made = spec.layers.front().mixer;
+    const auto attends = std::find_if(begin, end, has_softmax);
+    TokenMixerSpec made = attends != end ? attends->mixer : begin->mixer;
     if (auto* latent = std::get_if<LatentSpec>(&made)) {
         latent->indexer.reset();
         latent->shares_choice = false;
+        return made;
+    }
+    if (auto* compressed = std::get_if<CompressedSpec>(&made)) {
+        compressed->window = compressed->rate = 0;
+        compressed->indexer.reset();
         return made;
     }
     return softmax_like(made);
@@ -109,6 +123,9 @@ Heads heads_of(const TokenMixerSpec& full) {
     if (const auto* latent = std::get_if<LatentSpec>(&full)) {
         return {latent->query_heads, latent->value_dim};
     }
+    if (const auto* compressed = std::get_if<CompressedSpec>(&full)) {
+        return {compressed->query_heads, compressed->head_dim};
+    }
     const auto& softmax = std::get<SoftmaxSpec>(full);
     return {softmax.query_heads, softmax.value_head_dim};
 }
@@ -116,8 +133,7 @@ Heads heads_of(const TokenMixerSpec& full) {
 Result<TokenMixerSpec> made_mixer(const TokenMixerSpec& full, std::string_view wish) {
     const Heads heads = heads_of(full);
     if (wish.starts_with("window")) {
-        const auto* softmax = std::get_if<SoftmaxSpec>(&full);
-        if (softmax == nullptr) {
+        if (std::holds_alternative<LatentSpec>(full)) {
             return unclear("a window goes over full attention with a KV cache, and this model has "
                            "latent attention",
                            "Choose gated delta, KDA or lightning.");
@@ -130,9 +146,13 @@ Result<TokenMixerSpec> made_mixer(const TokenMixerSpec& full, std::string_view w
             return unclear(fmt::format("\"{}\" is no window", wish),
                            "Write for example window 512.");
         }
-        SoftmaxSpec windowed = *softmax;
-        windowed.window = window;
-        return TokenMixerSpec(windowed);
+        TokenMixerSpec windowed = full;
+        if (auto* softmax = std::get_if<SoftmaxSpec>(&windowed)) {
+            softmax->window = window;
+        } else {
+            std::get<CompressedSpec>(windowed).window = window;
+        }
+        return windowed;
     }
     if (wish == "gated delta") {
         GatedDeltaSpec delta;

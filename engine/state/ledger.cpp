@@ -11,12 +11,13 @@ namespace hs {
 
 const char* to_string(StateKind kind) {
     constexpr std::array<const char*, static_cast<std::size_t>(kLastStateKind) + 1> names{
-        "KV cache", "window ring", "latent cache", "indexer keys", "recurrent state", "conv state"};
+        "KV cache",     "window ring",       "latent cache",    "compressed cache",
+        "indexer keys", "compressor buffer", "recurrent state", "conv state"};
     return names[static_cast<std::size_t>(kind)];
 }
 
 bool grows_with_context(StateKind kind) {
-    return kind != StateKind::RecurrentState && kind != StateKind::ConvState;
+    return kind < StateKind::CompressorBuffer; // those of fixed size come last
 }
 
 struct StateLedger::Account {

@@ -16,7 +16,16 @@ class Backend;
 class Buffer;
 class GrowingBuffer;
 
-enum class StateKind { KvCache, WindowRing, LatentCache, IndexerKeys, RecurrentState, ConvState };
+enum class StateKind {
+    KvCache,
+    WindowRing,
+    LatentCache,
+    CompressedCache,
+    IndexerKeys,
+    CompressorBuffer, // positions that do not make a whole entry yet
+    RecurrentState,
+    ConvState
+};
 inline constexpr StateKind kLastStateKind = StateKind::ConvState;
 const char* to_string(StateKind kind);   // "KV cache", "window ring", "recurrent state" ...
 bool grows_with_context(StateKind kind); // up to a window or without end

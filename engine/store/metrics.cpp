@@ -14,7 +14,8 @@ constexpr std::array kReasons{FinishReason::EndToken,   FinishReason::StopString
                               FinishReason::TokenLimit, FinishReason::ContextFull,
                               FinishReason::Stopped,    FinishReason::Failed};
 constexpr std::array kStateKinds{StateKind::KvCache,        StateKind::WindowRing,
-                                 StateKind::LatentCache,    StateKind::IndexerKeys,
+                                 StateKind::LatentCache,    StateKind::CompressedCache,
+                                 StateKind::IndexerKeys,    StateKind::CompressorBuffer,
                                  StateKind::RecurrentState, StateKind::ConvState};
 
 Json sampling_json(const Sampling& sampling, std::uint64_t seed) {

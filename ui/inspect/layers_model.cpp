@@ -15,6 +15,25 @@ QString shape_of(const SoftmaxSpec& mixer) {
     if (mixer.window > 0) {
         text += LayersModel::tr(", window %1").arg(mixer.window);
     }
+    if (mixer.indexer) {
+        text +=
+            LayersModel::tr(", %1 keys chosen").arg(mixer.indexer->top_k * mixer.indexer->block);
+    }
+    return text;
+}
+
+QString shape_of(const CompressedSpec& mixer) {
+    QString text =
+        LayersModel::tr("%1 heads over a row of %2").arg(mixer.query_heads).arg(mixer.head_dim);
+    if (mixer.window > 0) {
+        text += LayersModel::tr(", window %1").arg(mixer.window);
+    }
+    if (mixer.rate > 0) {
+        text += LayersModel::tr(", %1 tokens an entry").arg(mixer.rate);
+    }
+    if (mixer.indexer) {
+        text += LayersModel::tr(", %1 entries chosen").arg(mixer.indexer->top_k);
+    }
     return text;
 }
 
@@ -78,9 +97,12 @@ void LayersModel::set_spec(const ModelSpec& spec, const StateOptions& options) {
     m_spec = spec;
     m_options = options;
     m_rows.clear();
-    // What one more token costs far from any window's edge.
-    const auto far = predicted_by_layer(spec, 1'000'001, options);
-    const auto before = predicted_by_layer(spec, 1'000'000, options);
+    // What one more token costs far from any window's edge: the mean of many, where some tokens
+    // make an entry and others none.
+    constexpr std::int64_t kFar = std::int64_t{1} << 20;
+    constexpr std::int64_t kMany = std::int64_t{1} << 16;
+    const auto far = predicted_by_layer(spec, kFar + kMany, options);
+    const auto before = predicted_by_layer(spec, kFar, options);
     for (std::size_t i = 0; i < spec.layers.size(); ++i) {
         const LayerSpec& layer = spec.layers[i];
         const MixerKind kind = kind_of(layer.mixer);
@@ -88,7 +110,7 @@ void LayersModel::set_spec(const ModelSpec& spec, const StateOptions& options) {
             {tr("%1 · %2").arg(QChar::fromLatin1(letter(kind))).arg(QLatin1String(to_string(kind))),
              std::visit([](const auto& mixer) { return shape_of(mixer); }, layer.mixer),
              std::visit([](const auto& channel) { return shape_of(channel); }, layer.channel),
-             far[i] - before[i], 0, 0, 0});
+             (far[i] - before[i]) / kMany, 0, 0, 0});
     }
     predict(0);
     endResetModel();

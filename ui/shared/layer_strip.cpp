@@ -256,7 +256,9 @@ QString LayerStrip::describe(int layer) const {
     }
     text += is_linear(m_kinds[index]) ? tr(". Fixed size: it does not grow with the context.")
             : m_kinds[index] == MixerKind::SlidingWindow ? tr(". Grows up to its window.")
-                                                         : tr(". Grows with every token.");
+            : m_kinds[index] == MixerKind::Compressed
+                ? tr(". Grows with the context, by one entry for many tokens.")
+                : tr(". Grows with every token.");
     return text;
 }
 

@@ -393,6 +393,9 @@ KindStyle kind_style(MixerKind kind, const QPalette& palette) {
     case MixerKind::Sparse:
         return {dark ? QColor(0xCC, 0x79, 0xA7) : QColor(0xA0, 0x1A, 0x58), Pattern::Dots,
                 mark_letter, QChar(0x25BC), name};
+    case MixerKind::Compressed:
+        return {dark ? QColor(0x9F, 0xB4, 0xC8) : QColor(0x4A, 0x5A, 0x78), Pattern::Cross,
+                mark_letter, QChar(0x25C8), name};
     case MixerKind::GatedDelta:
         return {dark ? QColor(0xE6, 0x9F, 0x00) : QColor(0xD5, 0x5E, 0x00), Pattern::Diagonal,
                 mark_letter, QChar(0x25CF), name};

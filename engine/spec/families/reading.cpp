@@ -310,9 +310,10 @@ void Settings::ignore(std::initializer_list<std::string_view> keys) {
     }
 }
 
-Result<void> Settings::refuse_unknown(std::string_view family) {
+std::vector<std::string> Settings::unknown() {
+    std::vector<std::string> found;
     if (!m_object->is_object()) {
-        return {};
+        return found;
     }
     for (const auto& [name, value] : m_object->items()) {
         if (!std::string_view(name).starts_with(m_prefix)) {
@@ -324,15 +325,33 @@ Result<void> Settings::refuse_unknown(std::string_view family) {
             continue;
         }
         if (speaks_of_forward_pass(key)) {
-            return refused(
-                fmt::format("{}: {} = {}: not a setting that {} models are known to have, and it "
-                            "may change what the model computes; expected it absent or off",
-                            m_where, name, shown(value), family),
-                "Use a checkpoint of a family that this program knows, or a newer program.");
+            found.push_back(fmt::format("{} = {}", name, shown(value)));
+        } else {
+            HS_LOG(Info, "spec", "{}: {} is not known and left out", m_where, name);
         }
-        HS_LOG(Info, "spec", "{}: {} is not known and left out", m_where, name);
     }
-    return {};
+    return found;
+}
+
+Result<void> Settings::refuse_unknown(std::string_view family) {
+    const std::vector<std::string> found = unknown();
+    if (found.empty()) {
+        return {};
+    }
+    return refused(
+        fmt::format("{}: {}: not a setting that {} models are known to have, and it may change "
+                    "what the model computes; expected it absent or off",
+                    m_where, found.front(), family),
+        "Use a checkpoint of a family that this program knows, or a newer program.");
+}
+
+std::string why_not_run(const std::vector<std::string>& reasons, Settings& settings) {
+    std::string text = fmt::format("{}", fmt::join(reasons, "; "));
+    if (const auto unknown = settings.unknown(); !unknown.empty()) {
+        text +=
+            fmt::format("; not understood, so that sizes may differ: {}", fmt::join(unknown, ", "));
+    }
+    return text;
 }
 
 // --- TensorNames -------------------------------------------------------------------------------

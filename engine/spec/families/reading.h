@@ -71,6 +71,8 @@ public:
     // Errors: Unsupported for a key that was never asked for, whose name speaks of the forward
     // pass and whose value is not neutral (null, false, 0, empty). Others are logged.
     Result<void> refuse_unknown(std::string_view family);
+    // The same keys, "name = value", for a model that is planned only.
+    std::vector<std::string> unknown();
 
     const std::string& where() const { return m_where; }
 
@@ -121,6 +123,10 @@ bool has_all(const Checkpoint& checkpoint, const std::string& head,
 void add_draft(TensorNames& names, const std::string& layer, const std::string& head,
                const DraftNames& own,
                TensorSource::Transform norms = TensorSource::Transform::None);
+
+// ModelSpec::cannot_run: the reasons, and settings that nobody understood, of which it cannot be
+// said that they change no size.
+std::string why_not_run(const std::vector<std::string>& reasons, Settings& settings);
 
 // What is common to all families here, before layers are known.
 struct Frame {
@@ -183,6 +189,7 @@ Result<SpecAndTensors> read_llama(const Checkpoint& checkpoint);
 Result<SpecAndTensors> read_deepseek_v2(const Checkpoint& checkpoint);
 Result<SpecAndTensors> read_deepseek_v3(const Checkpoint& checkpoint);
 Result<SpecAndTensors> read_deepseek_v32(const Checkpoint& checkpoint);
+Result<SpecAndTensors> read_deepseek_v4(const Checkpoint& checkpoint);
 Result<SpecAndTensors> read_glm_5(const Checkpoint& checkpoint);
 Result<SpecAndTensors> read_gemma3(const Checkpoint& checkpoint);
 Result<SpecAndTensors> read_gpt_oss(const Checkpoint& checkpoint);
@@ -191,6 +198,7 @@ Result<SpecAndTensors> read_minimax(const Checkpoint& checkpoint);
 Result<SpecAndTensors> read_ring_linear(const Checkpoint& checkpoint);
 Result<SpecAndTensors> read_ling_hybrid(const Checkpoint& checkpoint);
 Result<SpecAndTensors> read_minimax_m2(const Checkpoint& checkpoint);
+Result<SpecAndTensors> read_minimax_m3(const Checkpoint& checkpoint);
 Result<SpecAndTensors> read_kimi(const Checkpoint& checkpoint);
 Result<SpecAndTensors> read_olmo_hybrid(const Checkpoint& checkpoint);
 Result<SpecAndTensors> read_qwen3(const Checkpoint& checkpoint);
@@ -198,5 +206,6 @@ Result<SpecAndTensors> read_qwen3_moe(const Checkpoint& checkpoint);
 Result<SpecAndTensors> read_qwen3_next(const Checkpoint& checkpoint);
 Result<SpecAndTensors> read_qwen3_5(const Checkpoint& checkpoint);
 Result<SpecAndTensors> read_qwen3_5_moe(const Checkpoint& checkpoint);
+Result<SpecAndTensors> read_qwen4_exp(const Checkpoint& checkpoint);
 
 } // namespace hs
