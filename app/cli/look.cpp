@@ -19,6 +19,7 @@ constexpr const char* kInfoJson = R"help(JSON:
   weights_present (false: a config.json alone), file_bytes
   weight_bytes, bytes_by_format {"Q8_0": bytes}     of the tensors as they lie in the file
   hidden, vocab, context_length, tied_embedding
+  cannot_run   why no backend runs it, with the settings that say so; "" for a model that runs
   schedule ("1:3 (2 full attention, 6 gated delta)"), ratio ("1:3")
   layers [{layer, kind, letter, mixer, channel}]
   parameters {total, active, embedding, token_mixers, channel_mixers,

@@ -100,11 +100,20 @@ Result<std::optional<LoadedModel>> load_model(std::shared_ptr<Backend> backend,
     LoadedModel loaded;
     loaded.source.assign(u8.begin(), u8.end());
     auto opened = Checkpoint::open(path);
-    if (!opened.ok() && opened.error().code == ErrorCode::NotFound && options.synthetic) {
-        opened = open_to_look(path); // an architecture without weights
+    if (!opened.ok() && opened.error().code == ErrorCode::NotFound) {
+        // An architecture without weights. Why it would not run with them is said first.
+        Result<Checkpoint> header = open_to_look(path);
+        if (header.ok() && options.synthetic) {
+            opened = std::move(header);
+        } else if (header.ok()) {
+            if (const auto read = read_model(*header); read.ok()) {
+                TRY(check_runs(read->spec));
+            }
+        }
     }
     Checkpoint checkpoint = TRY(std::move(opened));
     const SpecAndTensors read = TRY(read_model(checkpoint));
+    TRY(check_runs(read.spec));
     const EditedSpec edited = TRY(edit_schedule(read.spec, options.edit));
     if (checkpoint.tensors().empty() || !edited.keeps_weights) {
         loaded.origin = Origin::Synthetic;

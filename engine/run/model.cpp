@@ -189,6 +189,7 @@ Model::load(std::shared_ptr<Backend> backend, Checkpoint checkpoint, const LoadO
     };
     tell();
     SpecAndTensors read = TRY(read_model(file));
+    TRY(check_runs(read.spec));
     EditedSpec edited = TRY(edit_schedule(read.spec, options.edit));
     if (!edited.keeps_weights) {
         return Error{ErrorCode::InvalidArgument,
@@ -227,6 +228,7 @@ Result<std::optional<std::shared_ptr<const Model>>>
 Model::synthetic(std::shared_ptr<Backend> backend, const ModelSpec& spec, std::uint64_t seed,
                  DType weights, const LoadOptions& options) {
     using Made = std::optional<std::shared_ptr<const Model>>;
+    TRY(check_runs(spec));
     auto impl = std::make_unique<Impl>();
     impl->backend = std::move(backend);
     impl->spec = spec;

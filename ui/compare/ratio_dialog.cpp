@@ -260,6 +260,11 @@ void RatioDialog::show_plan() {
             m_rows.push_back(strip);
         }
     }
+    if (m_spec && !m_spec->cannot_run.empty()) {
+        trouble = tr("%1 is planned, not run: %2")
+                      .arg(QString::fromStdString(m_spec->name),
+                           QString::fromStdString(m_spec->cannot_run));
+    }
     QString note = trouble;
     if (note.isEmpty() && !m_spec) {
         note = tr("Reading the model…");

@@ -143,6 +143,9 @@ void InspectPanel::show_model(const ModelSummary& summary) {
     if (even > 0) {
         facts << tr("smaller than full attention from %1 tokens").arg(count_text(even));
     }
+    if (!summary.spec.cannot_run.empty()) {
+        facts << tr("planned, not run: %1").arg(QString::fromStdString(summary.spec.cannot_run));
+    }
     m_title->setText(summary.name);
     m_facts->setText(facts.join(tr(" · ")));
     m_stack->setCurrentIndex(1);

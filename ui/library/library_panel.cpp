@@ -41,6 +41,10 @@ QString from(const std::string& text) {
     return QString::fromUtf8(text.data(), static_cast<qsizetype>(text.size()));
 }
 
+bool can_run(const ModelSummary& summary) {
+    return summary.weights_present && summary.spec.cannot_run.empty();
+}
+
 // Two lines of text and the layers in small: name, layers, schedule and size.
 class EntryDelegate final : public QStyledItemDelegate {
 public:
@@ -403,7 +407,7 @@ void LibraryPanel::set_loading(bool loading) {
     m_progress->setVisible(loading);
     m_stage->setVisible(loading);
     m_cancel->setVisible(loading);
-    m_load_button->setEnabled(!loading && (!m_summary || m_summary->weights_present));
+    m_load_button->setEnabled(!loading && (!m_summary || can_run(*m_summary)));
 }
 
 void LibraryPanel::show_current() {
@@ -437,7 +441,7 @@ void LibraryPanel::show_current() {
         m_fit->clear();
         m_break_even->clear();
     }
-    m_compare_button->setEnabled(entry.summary && entry.summary->weights_present);
+    m_compare_button->setEnabled(entry.summary && can_run(*entry.summary));
     set_loading(m_load != 0);
 }
 
@@ -472,6 +476,9 @@ void LibraryPanel::show_summary(const ModelSummary& summary) {
                                     ? bytes_text(std::max(summary.file_bytes, summary.weight_bytes))
                                     : tr("config only; the weights would be %1 in bf16")
                                           .arg(bytes_text(summary.weight_bytes)));
+    if (!spec.cannot_run.empty()) {
+        facts += row(tr("Does not run"), from(spec.cannot_run));
+    }
     facts += QStringLiteral("</table>");
     m_facts->setText(facts);
 
