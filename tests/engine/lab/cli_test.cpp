@@ -223,6 +223,14 @@ private slots:
         QTest::newRow("no prompt") << QStringList{"compare", "--arms", tiny} << "prompt";
         QTest::newRow("plan that is not there")
             << QStringList{"compare", "/nowhere/plan.json"} << "/nowhere/plan.json";
+        QTest::newRow("words of a model that is planned only")
+            << QStringList{"generate", "deepseek-v4-flash", "-p", "x"} << "hc_mult = 4";
+        QTest::newRow("times of a model that is planned only")
+            << QStringList{"bench", "minimax-m3"} << "sparse_topk_blocks = 16";
+        QTest::newRow("ratios of a model that is planned only")
+            << QStringList{"compare", "--arms", "qwen3.8-flash-next", "--ratios", "full,1:3",
+                           "--depth", "64"}
+            << "hc_count = 4";
         QTest::newRow("no session file")
             << QStringList{"sessions", "list", "--session-db", "/nowhere/s.db"} << "/nowhere/s.db";
         QTest::newRow("a session file that is none")
