@@ -199,12 +199,17 @@ public:
     virtual ~Backend() = default;
 
     virtual DeviceInfo device() const = 0;
+    // Tokens of one pass through a model's layers: more would not make products faster, and
+    // activations of a long prompt would take the memory that its state needs.
+    virtual std::int64_t pass_tokens() const = 0;
 
     // --- memory ---
     virtual Result<std::unique_ptr<Buffer>> allocate(std::int64_t bytes) = 0; // zeroed
     virtual Result<std::unique_ptr<GrowingBuffer>> reserve(std::int64_t most_bytes) = 0;
-    // Makes a matrix of the file usable by this backend; the CPU answers with the same pointer.
-    virtual Result<Weight> place(const Weight& host) = 0;
+    // Makes a matrix of the file, in host memory, usable by this backend. What memory that takes is
+    // added to `held`; the CPU takes none and answers with the same pointer.
+    virtual Result<Weight> place(const Weight& host,
+                                 std::vector<std::unique_ptr<Buffer>>& held) = 0;
     virtual void copy_in(std::byte* to, std::span<const std::byte> from) = 0;
     virtual void copy_out(std::span<std::byte> to, const std::byte* from) = 0;
     virtual void copy(std::byte* to, const std::byte* from, std::int64_t bytes) = 0;

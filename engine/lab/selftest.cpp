@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <limits>
+#include <list>
 #include <random>
 #include <span>
 #include <utility>
@@ -55,6 +56,8 @@ public:
             }
             TRY((this->*part)());
             m_buffers.clear();
+            m_files.clear();
+            m_factors.clear();
         }
         return std::move(m_rows);
     }
@@ -193,27 +196,27 @@ private:
         m.plain.resize(at(rows * cols));
         TRY(dequantise(dtype, bytes, m.plain));
         // One byte off any alignment, as tensors in a file may be.
-        std::vector<std::byte> shifted(bytes.size() + 1);
+        std::vector<std::byte>& shifted = m_files.emplace_back(bytes.size() + 1);
         std::copy(bytes.begin(), bytes.end(), shifted.begin() + 1);
         Weight weight{.dtype = dtype,
                       .rows = rows,
                       .cols = cols,
-                      .data = TRY(raw(shifted)) + 1,
+                      .data = shifted.data() + 1,
                       .row_stride_bytes = row_bytes(dtype, cols)};
         if (scale_rows > 0) {
             const std::int64_t across = (cols + scale_cols - 1) / scale_cols;
             const std::int64_t down = (rows + scale_rows - 1) / scale_rows;
-            Floats scales = normal(across * down);
+            const Floats& scales = m_factors.emplace_back(normal(across * down));
             for (std::int64_t i = 0; i < rows * cols; ++i) {
                 m.plain[at(i)] *=
                     scales[at(i / cols / scale_rows * across + i % cols / scale_cols)];
             }
-            weight.scales = TRY(put(scales));
+            weight.scales = scales.data();
             weight.scale_block_rows = scale_rows;
             weight.scale_block_cols = scale_cols;
             weight.scale_stride = across;
         }
-        m.weight = TRY(m_backend.place(weight));
+        m.weight = TRY(m_backend.place(weight, m_buffers));
         return m;
     }
 
@@ -1252,6 +1255,8 @@ private:
     std::stop_token m_stop;
     std::mt19937_64 m_random;
     std::vector<std::unique_ptr<Buffer>> m_buffers;
+    std::list<std::vector<std::byte>> m_files; // what matrices lie in before they are placed
+    std::list<Floats> m_factors;
     std::vector<SelftestRow> m_rows;
 };
 

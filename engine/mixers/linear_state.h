@@ -10,6 +10,7 @@
 #include <initializer_list>
 #include <memory>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -55,11 +56,12 @@ public:
         auto* to = reinterpret_cast<float*>(m_inputs->data());
         for (View<const float, 2>* input : inputs) {
             const View<float, 2> copy(to, {tokens, input->extent[1]});
-            for (std::int64_t t = 0; t < tokens; ++t) {
-                backend.copy(reinterpret_cast<std::byte*>(&copy(t, 0)),
-                             reinterpret_cast<const std::byte*>(&(*input)(t, 0)),
-                             input->extent[1] * static_cast<std::int64_t>(sizeof(float)));
-            }
+            const auto whole = [](auto rows) { // as one head
+                return View<std::remove_pointer_t<decltype(rows.data)>, 3>(
+                    rows.data, {rows.extent[0], 1, rows.extent[1]},
+                    {rows.stride[0], rows.extent[1], 1});
+            };
+            backend.copy_columns(whole(input->slice(0, tokens)), whole(copy));
             *input = copy;
             to += tokens * input->extent[1];
         }

@@ -1,7 +1,6 @@
 // Opening a model with what it needs to speak.
 
 #include "engine/core/log.h"
-#include "engine/core/memory.h"
 #include "engine/run/generator.h"
 #include "engine/run/weights.h"
 #include "engine/spec/families.h"
@@ -61,10 +60,10 @@ Result<Checkpoint> open_to_look(const std::filesystem::path& path) {
 
 namespace {
 
-// Random weights that memory cannot hold are refused before they are made.
-Result<void> check_room(const ModelSpec& spec, DType dtype) {
+// Random weights that the device's memory cannot hold are refused before they are made.
+Result<void> check_room(const Backend& backend, const ModelSpec& spec, DType dtype) {
     const std::int64_t needed = synthetic_bytes(spec, dtype);
-    const std::int64_t there = machine_memory().available_bytes;
+    const std::int64_t there = backend.device().free_bytes;
     if (needed <= there) {
         return {};
     }
@@ -147,7 +146,7 @@ Result<std::optional<LoadedModel>> load_model(std::shared_ptr<Backend> backend,
                          loaded.source + ": has no weights for the edited schedule",
                          "Compare or measure it: that works with random weights."};
         }
-        TRY(check_room(edited.spec, *options.synthetic));
+        TRY(check_room(*backend, edited.spec, *options.synthetic));
         constexpr std::uint64_t kSeed = 1; // the same weights every time
         model = TRY(
             Model::synthetic(std::move(backend), edited.spec, kSeed, *options.synthetic, options));

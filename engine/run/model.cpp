@@ -14,11 +14,25 @@
 namespace hs {
 namespace {
 
-// Tokens of one pass through the layers. More does not make products faster, and activations of a
-// long prompt would take the memory that its state needs.
-constexpr std::int64_t kPassTokens = 512;
 // Rows of logits computed at once: a vocabulary is wide.
 constexpr std::int64_t kLogitRows = 16;
+
+// Weights that a device cannot hold are refused before any is read. The CPU reads them where they
+// lie in the file.
+Result<void> check_room(const Backend& backend, std::int64_t bytes) {
+    const DeviceInfo device = backend.device();
+    if (device.kind == "cpu" || bytes <= device.free_bytes) {
+        return {};
+    }
+    constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
+    return Error{ErrorCode::OutOfMemory,
+                 fmt::format("the weights need {:.1f} GiB, and {:.1f} of {:.1f} GiB are free on {}",
+                             static_cast<double>(bytes) / kGiB,
+                             static_cast<double>(device.free_bytes) / kGiB,
+                             static_cast<double>(device.total_bytes) / kGiB, device.name),
+                 "Close what else uses the card, take a more strongly quantised model, or use the "
+                 "CPU (--device cpu)."};
+}
 
 } // namespace
 
@@ -188,6 +202,7 @@ Model::load(std::shared_ptr<Backend> backend, Checkpoint checkpoint, const LoadO
         }
     };
     tell();
+    TRY(check_room(*impl->backend, progress.total_bytes));
     SpecAndTensors read = TRY(read_model(file));
     TRY(check_runs(read.spec));
     EditedSpec edited = TRY(edit_schedule(read.spec, options.edit));
@@ -538,7 +553,7 @@ Result<void> Model::forward(Sequence& sequence, std::span<const std::int32_t> id
                      "Start a new chat, or open the model with a longer context."};
     }
 
-    const std::int64_t pass = std::min(tokens, kPassTokens);
+    const std::int64_t pass = std::min(tokens, m_impl->backend->pass_tokens());
     float* const room = TRY(held.room_for_activations(pass));
     for (std::int64_t first = 0; first < tokens; first += pass) {
         const std::int64_t count = std::min(pass, tokens - first);

@@ -23,6 +23,36 @@ bool before(const Candidate& a, const Candidate& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
 }
 
+// A vocabulary is wide: several lanes at a time.
+struct Largest {
+    float value = kNever;
+    bool finite = true; // no NaN and no positive infinity among them
+};
+Largest largest_of(std::span<const float> logits) {
+    constexpr std::size_t kLanes = 16;
+    float most[kLanes];
+    std::fill_n(most, kLanes, kNever);
+    std::int32_t odd[kLanes] = {};
+    const std::size_t whole = logits.size() / kLanes * kLanes;
+    for (std::size_t i = 0; i < whole; i += kLanes) {
+        for (std::size_t lane = 0; lane < kLanes; ++lane) {
+            const float logit = logits[i + lane];
+            most[lane] = logit > most[lane] ? logit : most[lane];
+            odd[lane] |= logit <= std::numeric_limits<float>::max() ? 0 : 1;
+        }
+    }
+    Largest found;
+    for (std::size_t i = whole; i < logits.size(); ++i) {
+        found.value = std::max(found.value, logits[i]);
+        found.finite = found.finite && logits[i] <= std::numeric_limits<float>::max();
+    }
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+        found.value = std::max(found.value, most[lane]);
+        found.finite = found.finite && odd[lane] == 0;
+    }
+    return found;
+}
+
 std::uint64_t fresh_seed() {
     std::random_device device;
     const auto now =
@@ -148,17 +178,18 @@ std::int32_t Sampler::sample(std::span<float> logits) {
         }
     }
     m_impl->penalise(logits);
-    std::size_t best = 0;
-    for (std::size_t i = 0; i < logits.size(); ++i) {
-        if (std::isnan(logits[i])) {
-            logits[i] = kNever; // a broken weight makes a bad reply, not a crash
-        } else if (logits[i] == std::numeric_limits<float>::infinity()) {
-            logits[i] = std::numeric_limits<float>::max();
+    Largest found = largest_of(logits);
+    if (!found.finite) {
+        for (float& logit : logits) {
+            if (std::isnan(logit)) {
+                logit = kNever; // a broken weight makes a bad reply, not a crash
+            } else if (logit == std::numeric_limits<float>::infinity()) {
+                logit = std::numeric_limits<float>::max();
+            }
         }
-        if (logits[i] > logits[best]) {
-            best = i;
-        }
+        found = largest_of(logits);
     }
+    const auto best = std::find(logits.begin(), logits.end(), found.value) - logits.begin();
     if (!(m_impl->settings.temperature > 0) || m_impl->settings.top_k == 1) {
         return static_cast<std::int32_t>(best);
     }

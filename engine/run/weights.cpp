@@ -308,7 +308,8 @@ Result<Weight> CheckpointWeights::table(const std::string& name, std::int64_t ro
     }
     const Weight weight = TRY(mapped(found, rows, cols));
     const std::byte* const host = weight.data;
-    const Weight placed = TRY(m_backend->place(weight).with_context(found.place()));
+    const Weight placed =
+        TRY(m_backend->place(weight, m_memory->buffers).with_context(found.place()));
     if (placed.data != host) { // the device has its own copy
         m_checkpoint->forget(tensor, tensor.data);
         if (!m_memory->copies.empty() && m_memory->copies.back().get() == host) {
@@ -470,7 +471,8 @@ Result<Weight> CheckpointWeights::transpose(const Weight& weight, const Found& f
         }
     }
     turned.data = memory.get();
-    const Weight placed = TRY(m_backend->place(turned).with_context(found.place()));
+    const Weight placed =
+        TRY(m_backend->place(turned, m_memory->buffers).with_context(found.place()));
     if (placed.data == memory.get()) {
         m_memory->copies.push_back(std::move(memory));
     }
@@ -964,7 +966,7 @@ Result<Weight> SyntheticWeights::matrix(const std::string& name, std::int64_t ro
         }
     }
     weight.data = values.get();
-    const Weight placed = TRY(m_backend->place(weight).with_context(name));
+    const Weight placed = TRY(m_backend->place(weight, m_memory->buffers).with_context(name));
     if (placed.data == values.get()) {
         m_memory->copies.push_back(std::move(values));
     }

@@ -22,7 +22,7 @@ namespace hs {
 
 // Everything a model's weights point into, apart from the checkpoint's mapping.
 struct WeightMemory {
-    std::vector<std::unique_ptr<Buffer>> buffers;     // f32 vectors, on the backend
+    std::vector<std::unique_ptr<Buffer>> buffers;     // on the backend: vectors, placed matrices
     std::vector<std::unique_ptr<std::byte[]>> copies; // re-laid rows
     std::vector<std::unique_ptr<float[]>> scales;     // FP8 block factors
     GrowingMemory taken_in;                           // rows read faster here than in the mapping

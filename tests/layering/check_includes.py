@@ -18,7 +18,7 @@ MAY = {
     "engine/text": ["engine/core", "engine/files"],
     # Ops take the mixers' own dimensions, which are plain values.
     "engine/backend": ["engine/core", "engine/spec/model_spec.h", "kernels/cpu/kernels.h",
-                       "kernels/cuda/abi.h"],
+                       "kernels/cuda/abi.h", "kernels/cuda/abi_mixers.h"],
     "engine/state": ["engine/core", "engine/backend", "engine/spec"],
     "engine/mixers": ["engine/core", "engine/backend", "engine/spec", "engine/state"],
     "engine/run": ["engine/core", "engine/backend", "engine/spec", "engine/files", "engine/text",

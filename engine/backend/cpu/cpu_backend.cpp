@@ -131,20 +131,8 @@ Result<std::unique_ptr<GrowingBuffer>> CpuBackend::reserve(std::int64_t most_byt
     return std::unique_ptr<GrowingBuffer>(new CpuBuffer(std::move(memory)));
 }
 
-Result<Weight> CpuBackend::place(const Weight& host) {
-    const auto format = weight_format(host.dtype);
-    if (!format) {
-        return Error{ErrorCode::Unsupported,
-                     std::string("no products with weights of type ") + to_string(host.dtype),
-                     "Convert the model to one of the supported formats"};
-    }
-    if (host.cols % cpu::block_elems(*format) != 0) {
-        return Error{ErrorCode::Corrupt,
-                     "expected a row length that is a multiple of " +
-                         std::to_string(cpu::block_elems(*format)) + " for " +
-                         to_string(host.dtype) + ", found " + std::to_string(host.cols),
-                     ""};
-    }
+Result<Weight> CpuBackend::place(const Weight& host, std::vector<std::unique_ptr<Buffer>>&) {
+    TRY(placeable_format(host));
     return host;
 }
 

@@ -78,11 +78,12 @@ public:
         , m_worker_scratch(static_cast<std::size_t>(m_pool.threads())) {}
 
     DeviceInfo device() const override;
+    std::int64_t pass_tokens() const override { return 512; }
 
     // --- memory ---
     Result<std::unique_ptr<Buffer>> allocate(std::int64_t bytes) override;
     Result<std::unique_ptr<GrowingBuffer>> reserve(std::int64_t most_bytes) override;
-    Result<Weight> place(const Weight& host) override;
+    Result<Weight> place(const Weight& host, std::vector<std::unique_ptr<Buffer>>& held) override;
     void copy_in(std::byte* to, std::span<const std::byte> from) override;
     void copy_out(std::span<std::byte> to, const std::byte* from) override;
     void copy(std::byte* to, const std::byte* from, std::int64_t bytes) override;

@@ -1,10 +1,12 @@
 #pragma once
-// DType to the kernels' own enum, which knows nothing of the engine.
+// DType to the kernels' own enum, which knows nothing of the engine, and what a backend refuses.
 
+#include "engine/backend/backend.h"
 #include "engine/core/tensor_view.h"
 #include "kernels/cpu/kernels.h"
 
 #include <optional>
+#include <string>
 
 namespace hs {
 
@@ -48,6 +50,24 @@ inline std::optional<cpu::Format> weight_format(DType dtype) {
     default:
         return std::nullopt;
     }
+}
+
+// The format of a matrix that is to be placed. Errors: Unsupported, Corrupt.
+inline Result<cpu::Format> placeable_format(const Weight& weight) {
+    const auto format = weight_format(weight.dtype);
+    if (!format) {
+        return Error{ErrorCode::Unsupported,
+                     std::string("no products with weights of type ") + to_string(weight.dtype),
+                     "Convert the model to one of the supported formats"};
+    }
+    if (weight.cols % cpu::block_elems(*format) != 0) {
+        return Error{ErrorCode::Corrupt,
+                     "expected a row length that is a multiple of " +
+                         std::to_string(cpu::block_elems(*format)) + " for " +
+                         to_string(weight.dtype) + ", found " + std::to_string(weight.cols),
+                     ""};
+    }
+    return *format;
 }
 
 } // namespace hs

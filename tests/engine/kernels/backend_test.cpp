@@ -64,12 +64,13 @@ private slots:
     void ATypeWithoutProductsIsRefusedWhenPlaced() {
         const auto backend = make_cpu_backend(1);
         const std::byte data[64] = {};
+        std::vector<std::unique_ptr<Buffer>> held;
         const auto placed =
-            backend->place({.dtype = DType::I32, .rows = 1, .cols = 16, .data = data});
+            backend->place({.dtype = DType::I32, .rows = 1, .cols = 16, .data = data}, held);
         QVERIFY(!placed.ok());
         QCOMPARE(placed.error().code, ErrorCode::Unsupported);
         const auto odd =
-            backend->place({.dtype = DType::Q8_0, .rows = 1, .cols = 33, .data = data});
+            backend->place({.dtype = DType::Q8_0, .rows = 1, .cols = 33, .data = data}, held);
         QVERIFY(!odd.ok());
         QCOMPARE(odd.error().code, ErrorCode::Corrupt);
     }

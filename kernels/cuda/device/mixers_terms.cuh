@@ -1,0 +1,45 @@
+#pragma once
+// Products of float32 factors on the tensor cores: a factor becomes two bf16 terms, and three of
+// the four products are done, so that 16 bits of both take part.
+
+#include "kernels/cuda/device/mixers_common.cuh"
+
+namespace hs::cuda {
+
+// Two terms of x as 16-bit values.
+__device__ inline void store_terms(float x, unsigned short* to, unsigned short* rest) {
+    unsigned lost = 0;
+    const unsigned word = BF16Cache::split(x, 0.0f, lost);
+    *to = static_cast<unsigned short>(word);
+    *rest = static_cast<unsigned short>(lost);
+}
+__device__ inline void store_pair_terms(float a, float b, unsigned short* to,
+                                        unsigned short* rest) {
+    unsigned lost = 0;
+    *reinterpret_cast<unsigned*>(to) = BF16Cache::split(a, b, lost);
+    *reinterpret_cast<unsigned*>(rest) = lost;
+}
+
+// Two columns of tiles next to each other as a first factor, in two terms.
+struct Terms {
+    unsigned of[2][4];
+
+    __device__ void take(const float (&left)[4], const float (&right)[4]) {
+        of[0][0] = BF16Cache::split(left[0], left[1], of[1][0]);
+        of[0][1] = BF16Cache::split(left[2], left[3], of[1][1]);
+        of[0][2] = BF16Cache::split(right[0], right[1], of[1][2]);
+        of[0][3] = BF16Cache::split(right[2], right[3], of[1][3]);
+    }
+};
+// Two tiles of a product with three of its four terms; b: of both terms, two words for each tile.
+__device__ inline void multiply_terms(float (&left)[4], float (&right)[4], const Terms& a,
+                                      const unsigned (&b)[2][4]) {
+    multiply_bf16(left, a.of[0], b[0][0], b[0][1]);
+    multiply_bf16(right, a.of[0], b[0][2], b[0][3]);
+    multiply_bf16(left, a.of[1], b[0][0], b[0][1]);
+    multiply_bf16(right, a.of[1], b[0][2], b[0][3]);
+    multiply_bf16(left, a.of[0], b[1][0], b[1][1]);
+    multiply_bf16(right, a.of[0], b[1][2], b[1][3]);
+}
+
+} // namespace hs::cuda
