@@ -114,15 +114,16 @@ void PublishedTest::FiguresAreThoseOfTheMakers() {
 
     // Whole states as tables give them, to their last digit: convolutions in bf16 there, and
     // positions that make no whole entry yet left out.
-    const Json* const table = json_member(*facts, "state_at_4k_32k_128k_1m");
-    for (std::size_t i = 0; table != nullptr && i < table->size(); ++i) {
+    const Json* const states = json_member(*facts, "state_at_4k_32k_128k_1m");
+    for (std::size_t i = 0; states != nullptr && i < states->size(); ++i) {
         const std::int64_t tokens = std::array{4096, 32768, 131072, 1048576}.at(i);
         const auto bytes = static_cast<double>(
             bytes_of(tokens, {StateKind::KvCache, StateKind::WindowRing, StateKind::LatentCache,
                               StateKind::CompressedCache, StateKind::IndexerKeys,
                               StateKind::RecurrentState}) +
             bytes_of(tokens, {StateKind::ConvState}) / 2);
-        const QStringList said = QString::fromStdString(table->at(i).get<std::string>()).split(' ');
+        const QStringList said =
+            QString::fromStdString(states->at(i).get<std::string>()).split(' ');
         QCOMPARE(said.size(), 2);
         QVERIFY(said[1] == "MiB" || said[1] == "GiB");
         const auto digits = said[0].contains('.') ? said[0].size() - said[0].indexOf('.') - 1 : 0;

@@ -123,6 +123,20 @@ void MixerContractTest::token_rows() {
     }
 }
 
+// Sums in another order, of tokens one by one or many together, differ in their last float32 bits.
+// What is then kept in a narrow cache may be rounded the other way where it lay between two of its
+// values: a step of one key or value, which is 2^-11 or 2^-8 of it.
+double allowed(DType kv_dtype) {
+    switch (kv_dtype) {
+    case DType::F16:
+        return 2e-5 + 0x1p-11;
+    case DType::BF16:
+        return 2e-5 + 0x1p-8;
+    default:
+        return 2e-5;
+    }
+}
+
 #define FETCH_MIXER()                                                                              \
     QFETCH(int, row);                                                                              \
     QFETCH(int, example);                                                                          \
@@ -142,9 +156,8 @@ void MixerContractTest::PrefillEqualsDecode() {
         const auto state = fresh(*built.token, ledger, kv_dtype);
         const std::vector<float> found = run_mixer(*built.token, *state, x, piece);
         QCOMPARE(state->position(), kTokens);
-        // f32 sums in another order; caches hold the same rounded values either way.
         const Difference d = difference(found, expected, kHidden);
-        QVERIFY2(d.worst_value < 2e-5,
+        QVERIFY2(d.worst_value < allowed(kv_dtype),
                  qPrintable(QString("pieces of %1: %2").arg(piece).arg(d.worst_value)));
     }
 }
@@ -207,7 +220,7 @@ void MixerContractTest::TakenBackTokensLeaveNoTrace() {
     const std::vector<float> some(found.begin(), found.begin() + at * kHidden);
     const std::vector<float> same(expected.begin(), expected.begin() + at * kHidden);
     const Difference d = difference(some, same, kHidden);
-    QVERIFY2(d.worst_value < 2e-5, qPrintable(QString::number(d.worst_value)));
+    QVERIFY2(d.worst_value < allowed(kv_dtype), qPrintable(QString::number(d.worst_value)));
 }
 
 void MixerContractTest::LedgerCountsWhatIsHeld() {
