@@ -50,7 +50,7 @@ public:
               &Suite::rotation, &Suite::products, &Suite::products_by_head,
               &Suite::attention_over_caches, &Suite::attention_over_latents, &Suite::choices,
               &Suite::gated_delta, &Suite::kda, &Suite::lightning, &Suite::residual_streams,
-              &Suite::mixture}) {
+              &Suite::mixture, &Suite::decode_steps}) {
             if (m_stop.stop_requested()) {
                 break;
             }
@@ -504,7 +504,8 @@ private:
                                                        {3, 17, 1},
                                                        {5, 40, 3},
                                                        {17, 19, 2},
-                                                       {70, 65, 1}}) {
+                                                       {70, 65, 1},
+                                                       {300, 150, 2}}) {
                 const std::int64_t cols =
                     block == 1 ? 77 * blocks_across + 1 : block * blocks_across;
                 const Matrix m = TRY(matrix(dtype, rows, cols));
@@ -1250,6 +1251,71 @@ private:
         }
         return {};
     }
+
+    // Steps of a small model without mixers, one after another: a backend may know them again and
+    // run several ops as one.
+    Result<void> decode_steps() {
+        constexpr std::int64_t kHidden = 256;
+        constexpr std::int64_t kInter = 512;
+        constexpr std::int64_t kVocab = 32;
+        constexpr int kLayers = 4;
+        for (const auto& [dtype, bound] :
+             {std::pair{DType::BF16, kSoftmax}, {DType::Q8_0, 0.03}, {DType::Q4_K, 0.03}}) {
+            for (const std::int64_t tokens : {1, 3}) {
+                const Matrix table = TRY(matrix(DType::F32, kVocab, kHidden));
+                const Matrix gate = TRY(matrix(dtype, kInter, kHidden));
+                const Matrix up = TRY(matrix(dtype, kInter, kHidden));
+                const Matrix down = TRY(matrix(dtype, kHidden, kInter));
+                const Floats weight = normal(kHidden);
+                const std::span<const float> norm(TRY(put(weight)), weight.size());
+                const auto room = [&](std::int64_t cols) -> Result<View<float, 2>> {
+                    return View<float, 2>{TRY(put(Floats(at(tokens * cols), kPoison))),
+                                          {tokens, cols}};
+                };
+                auto x = TRY(room(kHidden));
+                auto normed = TRY(room(kHidden));
+                auto gates = TRY(room(kInter));
+                auto ups = TRY(room(kInter));
+                auto mixed = TRY(room(kHidden));
+                for (std::int32_t step = 0; step < 4; ++step) {
+                    std::vector<std::int32_t> ids;
+                    Floats want;
+                    for (std::int64_t t = 0; t < tokens; ++t) {
+                        ids.push_back((7 * step + static_cast<std::int32_t>(t)) % kVocab);
+                        const auto row = table.plain.begin() + ids.back() * kHidden;
+                        want.insert(want.end(), row, row + kHidden);
+                    }
+                    m_backend.embed(table.weight, ids, x);
+                    for (int layer = 0; layer < kLayers; ++layer) {
+                        m_backend.rms_norm(x, norm, 1e-6f, normed);
+                        const std::array<Product, 2> products{
+                            {{gate.weight, gates, nullptr}, {up.weight, ups, nullptr}}};
+                        m_backend.matmul(normed, products);
+                        m_backend.glu({}, gates, ups, gates);
+                        m_backend.matmul(gates, down.weight, mixed);
+                        m_backend.add(x, mixed);
+                        const Floats in = narrowed(reference::rms_norm(want, weight, 1e-6));
+                        const auto times = [&](const Floats& from, const Matrix& m) {
+                            return narrowed(reference::matmul(from, m.plain, {}, tokens,
+                                                              m.weight.rows, m.weight.cols));
+                        };
+                        const Floats mid =
+                            narrowed(reference::swiglu(times(in, gate), times(in, up)));
+                        const Floats branch = times(mid, down);
+                        for (std::size_t i = 0; i < want.size(); ++i) {
+                            want[i] += branch[i];
+                        }
+                    }
+                    m_backend.rms_norm(x, norm, 1e-6f, normed);
+                    TRY(compare(std::string("decode step ") + to_string(dtype),
+                                extents({tokens, kHidden, kInter}), normed,
+                                reference::rms_norm(want, weight, 1e-6), bound));
+                }
+            }
+        }
+        return {};
+    }
+    static Floats narrowed(const Values& values) { return {values.begin(), values.end()}; }
 
     Backend& m_backend;
     std::stop_token m_stop;

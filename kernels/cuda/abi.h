@@ -194,6 +194,31 @@ struct NormParams {
     int width, pieces;
     float eps;
 };
+// hs_norm_row: grid (rows), kNormRowThreads threads. Of a decode step: what comes before a product
+// in one kernel. x += y, unless y is null; out = x / rms(x) * weight; and out in eight bits, unless
+// int8.q is null. All begins at multiples of 16 bytes; width is a multiple of 4, or 32 for int8.
+constexpr int kNormRowThreads = 512;
+constexpr int kMostNormRow = 8 * 4 * kNormRowThreads;
+struct Int8Out { // see Int8Rows
+    signed char* q;
+    float* scales;
+};
+struct NormRowParams {
+    float* x;
+    const float* y;
+    const float* weight;
+    float* out;
+    std::int64_t x_stride, y_stride, out_stride;
+    Int8Out int8;
+    int width;
+    float eps;
+};
+// hs_glu_int8: grid (rows, cols / kQuantiseCols), 256 threads: out = glu(gate, up), and in eight
+// bits.
+struct GluInt8Params {
+    GluParams glu;
+    Int8Out int8;
+};
 // Grid (rows).
 constexpr int kMostStreams = 200;
 struct MixStreamsParams {
@@ -254,8 +279,7 @@ struct QuantiseParams {
     const float* x; // row r: token r / heads, head r % heads
     std::int64_t x_stride, x_head_stride;
     int heads, cols;
-    signed char* q;
-    float* scales;
+    Int8Out to;
 };
 
 // hs_gemv_FORMAT_T, T in 1, 2, 4, 8 at least `tokens`: products of few tokens that share their
@@ -293,16 +317,51 @@ struct ExpertTile {
     int expert, first, count;
 };
 
-// hs_gemm_FORMAT: products of many tokens. Grid (tokens / kGemmTokens, rows / kGemmRows, heads), or
-// for experts (tiles, rows / kGemmRows), kGemmThreads threads.
+// Terms of bf16 that add up to a weight: quants have lost more than the first leaves out, and what
+// bf16 and MXFP4 hold is exact. And those of x: one where weights are quants, else all of its bits.
+HS_SHARED constexpr int weight_terms(Format format) {
+    return format == Format::F32 ? 3 : format == Format::F16 || format == Format::F8E4M3 ? 2 : 1;
+}
+HS_SHARED constexpr int input_terms(Format format) {
+    return takes_int8(format) ? 1 : 3;
+}
+// hs_split: x in terms of bf16. Grid (rows, padded / 8 / kPointThreads).
+struct SplitParams {
+    const float* x; // row r: token r / heads, head r % heads
+    std::int64_t x_stride, x_head_stride;
+    int heads, cols;
+    int terms;
+    void* to;           // (terms, rows, padded) bf16, zeros behind a row's end
+    std::int64_t plane; // rows * padded
+    int padded;
+};
+constexpr int kSplitCols = 64; // rows of x are padded to a multiple
+
+// hs_gemm_FORMAT, and hs_gemm128_FORMAT for weights of one term: products of many tokens. Grid
+// (tokens / kGemmTokens or kManyTokens, rows / kGemmRows, heads), or for experts (tiles, rows /
+// kGemmRows); kGemmThreads threads, gemm_shared_bytes of shared memory.
 constexpr int kGemmThreads = 256;
 constexpr int kGemmTokens = 64;
+constexpr int kManyTokens = 128;
 constexpr int kGemmRows = 128;
+// Columns at a time, and values from row to row in shared memory, so that eight rows side by side
+// share no banks.
+HS_SHARED constexpr int gemm_depth(Format format) {
+    return input_terms(format) == 1 ? 64 : 32;
+}
+HS_SHARED constexpr int gemm_pitch(Format format) {
+    return gemm_depth(format) + 8;
+}
+// Two stages of both factors.
+HS_SHARED constexpr int gemm_shared_bytes(Format format, int tokens) {
+    return 2 * (input_terms(format) * tokens + weight_terms(format) * kGemmRows) *
+           gemm_pitch(format) * 2;
+}
 struct GemmParams {
-    const float* x;
-    std::int64_t x_stride, x_head_stride;
+    const void* x;      // what hs_split wrote: row t * heads + head
+    std::int64_t plane; // values from term to term
+    int padded, heads;  // of its rows
     int tokens, cols;
-    int aligned;
     int head_rows; // with heads: rows of one; else 0
     Matrix weight;
     const float* bias;

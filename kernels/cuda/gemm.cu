@@ -1,6 +1,7 @@
-// Products of many tokens on the tensor cores: bf16 factors, f32 sums. x is split into two bf16
-// terms, so that 16 bits of it take part; so are weights that bf16 cannot hold. Weights come apart
-// on their way to shared memory. Also the laying of weights.
+// Products of many tokens on the tensor cores: bf16 factors, f32 sums. What bf16 cannot hold is
+// split into terms that add up to it. x is split once for all blocks and comes in by asynchronous
+// copies; weights come in as they lie and come apart on their way to shared memory, while the
+// tensor cores work on the columns before. Also the laying of weights.
 
 #include "kernels/cuda/abi.h"
 #include "kernels/cuda/device/dot.cuh"
@@ -9,22 +10,10 @@ using namespace hs::cuda;
 
 namespace {
 
-constexpr int kDepth = 32;       // columns at a time
-constexpr int kPad = kDepth + 8; // of a row in shared memory: no two rows of eight share banks
-constexpr int kTokenWarps = 2;   // 32 tokens by 32 rows each
-
-// Terms of bf16 that a weight takes: quants lose less by one than they have lost already. F32 keeps
-// all its bits, and so does x with it.
-template <Format kFormat>
-constexpr int kTerms = kFormat == Format::F32                                ? 3
-                       : kFormat == Format::F16 || kFormat == Format::F8E4M3 ? 2
-                                                                             : 1;
-
-using Row = __nv_bfloat16[kPad];
-
 // Eight values to kCount planes of bf16, `plane` values apart.
 template <int kCount>
-__device__ inline void split_terms(const float (&values)[8], __nv_bfloat16* to, int plane) {
+__device__ inline void split_terms(const float (&values)[8], __nv_bfloat16* to,
+                                   std::int64_t plane) {
     float rest[8];
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
@@ -43,36 +32,69 @@ __device__ inline void split_terms(const float (&values)[8], __nv_bfloat16* to, 
     }
 }
 
+__device__ inline unsigned shared_address(const void* pointer) {
+    return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
+}
+// 16 bytes, or zeros.
+__device__ inline void copy_async(void* to, const void* from, bool there) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
+                 "l"(from), "r"(there ? 16 : 0)
+                 : "memory");
+}
+__device__ inline void wait_for_copies() {
+    asm volatile("cp.async.wait_all;" ::: "memory");
+}
 __device__ inline void load_matrices(unsigned (&to)[4], const __nv_bfloat16* from) {
-    const auto address = static_cast<unsigned>(__cvta_generic_to_shared(from));
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(address));
+                 : "r"(shared_address(from))
+                 : "memory");
 }
-
 __device__ inline void multiply_add(float (&sum)[4], const unsigned (&a)[4], unsigned b0,
                                     unsigned b1) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                 : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+// Factors of FP8 blocks.
 template <Format kFormat>
+__device__ inline void scale8(const Matrix& m, int row, int g, float (&w)[8]) {
+    if constexpr (kFormat == Format::F8E4M3) {
+        if (m.scales != nullptr) {
+            const float* const scales = m.scales + row / m.scale_rows * m.scale_stride;
+            for (int i = 0; i < 8 && 8 * g + i < m.cols; ++i) {
+                w[i] *= scales[(8 * g + i) / m.scale_cols];
+            }
+        }
+    }
+}
+
+template <Format kFormat, int kTokens>
 __device__ void gemm(const GemmParams& p) {
-    constexpr int kWTerms = kTerms<kFormat>;
-    constexpr int kXTerms = kFormat == Format::F32 ? 3 : 2;
-    __shared__ __align__(16) Row x_tile[kXTerms][kGemmTokens];
-    __shared__ __align__(16) Row w_tile[kWTerms][kGemmRows];
-    __shared__ std::int64_t x_row[kGemmTokens];
-    __shared__ std::int64_t out_row[kGemmTokens]; // -1: none
+    constexpr int kXTerms = input_terms(kFormat);
+    constexpr int kWTerms = weight_terms(kFormat);
+    constexpr int kDepth = gemm_depth(kFormat);
+    constexpr int kPitch = gemm_pitch(kFormat);
+    constexpr int kChunks = kDepth / 8; // of a row: eight columns
+    constexpr int kXStage = kXTerms * kTokens * kPitch;
+    constexpr int kStage = kXStage + kWTerms * kGemmRows * kPitch;
+    constexpr int kTokenWarps = kTokens / 32;
+    constexpr int kRowWarps = kGemmThreads / 32 / kTokenWarps;
+    constexpr int kWarpRows = kGemmRows / kRowWarps; // 32 tokens by 32 or 64 rows each
+    constexpr int kSpans = kWarpRows / 8;
+    constexpr int kLoads = kGemmRows * kChunks / kGemmThreads; // of weights, by each thread
+    extern __shared__ __align__(16) __nv_bfloat16 stages[];
+    __shared__ std::int64_t x_row[kTokens];
+    __shared__ std::int64_t out_row[kTokens]; // -1: none
 
     // Which rows of x, which matrix.
     const int thread = threadIdx.x;
     const int head = blockIdx.z;
     Matrix weight = p.weight;
     const float* bias = p.bias;
-    int tokens = min(kGemmTokens, p.tokens - static_cast<int>(blockIdx.x) * kGemmTokens);
+    int tokens = min(kTokens, p.tokens - static_cast<int>(blockIdx.x) * kTokens);
     if (p.experts != nullptr) {
         if (static_cast<int>(blockIdx.x) >= *p.tile_count) {
             return;
@@ -85,74 +107,96 @@ __device__ void gemm(const GemmParams& p) {
         weight = expert.matrix;
         bias = expert.bias;
         tokens = tile.count;
-        if (thread < kGemmTokens) {
+        if (thread < kTokens) {
             const int pair = thread < tokens ? p.order[tile.first + thread] : -1;
             x_row[thread] = pair < 0 ? 0 : pair / p.pairs_per_row;
             out_row[thread] = pair;
         }
-    } else if (thread < kGemmTokens) {
-        const std::int64_t t = static_cast<std::int64_t>(blockIdx.x) * kGemmTokens + thread;
-        x_row[thread] = thread < tokens ? t : 0;
+    } else if (thread < kTokens) {
+        const std::int64_t t = static_cast<std::int64_t>(blockIdx.x) * kTokens + thread;
+        x_row[thread] = thread < tokens ? t * p.heads + head : 0;
         out_row[thread] = thread < tokens ? t : -1;
     }
     __syncthreads();
     const int rows = p.head_rows > 0 ? p.head_rows : weight.rows;
     const int head_first = head * p.head_rows;
     const int first = static_cast<int>(blockIdx.y) * kGemmRows;
-    const float* const x = p.x + head * p.x_head_stride;
     const int groups = (p.cols + 7) / 8;
+    const auto* const x = static_cast<const __nv_bfloat16*>(p.x);
 
-    // A thread brings eight columns of one row of x and of two rows of weights.
-    const int load_row = thread / 4;
-    const int load_group = thread % 4;
-    float x_next[8];
-    float w_next[2][8];
-    const auto fetch = [&](int depth) {
-        const int g = depth / 8 + load_group;
-        const bool inside = g < groups;
+    const auto copy_x = [&](int depth, __nv_bfloat16* stage) {
 #pragma unroll
-        for (int i = 0; i < 8; ++i) {
-            x_next[i] = w_next[0][i] = w_next[1][i] = 0.0f;
+        for (int i = 0; i < kXTerms * kTokens * kChunks / kGemmThreads; ++i) {
+            const int at = i * kGemmThreads + thread;
+            const int chunk = at % kChunks;
+            const int row = at / kChunks % kTokens;
+            const int term = at / kChunks / kTokens;
+            copy_async(stage + (term * kTokens + row) * kPitch + 8 * chunk,
+                       x + term * p.plane + x_row[row] * p.padded + depth + 8 * chunk,
+                       row < tokens);
         }
-        if (inside && load_row < tokens) {
-            load_x8(x + x_row[load_row] * p.x_stride, p.cols, g, p.aligned != 0, x_next);
-        }
+        asm volatile("cp.async.commit_group;" ::: "memory");
+    };
+    RawGroup<kFormat> raw[kLoads];
+    const auto load_weights = [&](int depth) {
 #pragma unroll
-        for (int i = 0; i < 2; ++i) {
-            const int row = first + load_row + 64 * i;
-            if (inside && row < rows) {
-                decode8_scaled<kFormat>(weight, head_first + row, g, w_next[i]);
+        for (int i = 0; i < kLoads; ++i) {
+            const int at = i * kGemmThreads + thread;
+            const int row = first + at / kChunks;
+            const int g = depth / 8 + at % kChunks;
+            raw[i] = RawGroup<kFormat>{};
+            if (g < groups && row < rows) {
+                raw[i] = load_raw<kFormat>(weight.data + (head_first + row) * weight.row_stride,
+                                           weight.cols, g);
             }
+        }
+    };
+    const auto store_weights = [&](int depth, __nv_bfloat16* stage) {
+#pragma unroll
+        for (int i = 0; i < kLoads; ++i) {
+            const int at = i * kGemmThreads + thread;
+            const int row = at / kChunks;
+            const int g = depth / 8 + at % kChunks;
+            float w[8];
+            decode_raw<kFormat>(raw[i], g, w);
+            if (g < groups && first + row < rows) {
+                scale8<kFormat>(weight, head_first + first + row, g, w);
+            }
+            split_terms<kWTerms>(w, stage + kXStage + row * kPitch + 8 * (at % kChunks),
+                                 kGemmRows * kPitch);
         }
     };
 
     const int warp = thread / 32;
     const int lane = thread % 32;
     const int warp_token = warp % kTokenWarps * 32;
-    const int warp_row = warp / kTokenWarps * 32;
-    float sums[2][4][4] = {};
-    fetch(0);
-    for (int depth = 0; depth < p.cols; depth += kDepth) {
-        __syncthreads(); // the tiles are free
-        split_terms<kXTerms>(x_next, &x_tile[0][load_row][8 * load_group], kGemmTokens * kPad);
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-            split_terms<kWTerms>(w_next[i], &w_tile[0][load_row + 64 * i][8 * load_group],
-                                 kGemmRows * kPad);
+    const int warp_row = warp / kTokenWarps * kWarpRows;
+    float sums[2][kSpans][4] = {};
+    copy_x(0, stages);
+    load_weights(0);
+    store_weights(0, stages);
+    wait_for_copies();
+    __syncthreads();
+    int now = 0;
+    for (int depth = 0; depth < p.cols; depth += kDepth, now ^= 1) {
+        __nv_bfloat16* const stage = stages + now * kStage;
+        __nv_bfloat16* const next = stages + (now ^ 1) * kStage;
+        const bool more = depth + kDepth < p.cols;
+        if (more) {
+            copy_x(depth + kDepth, next);
+            load_weights(depth + kDepth);
         }
-        __syncthreads();
-        if (depth + kDepth < p.cols) {
-            fetch(depth + kDepth);
-        }
+        const __nv_bfloat16* const w_tile = stage + kXStage;
 #pragma unroll
         for (int k = 0; k < kDepth; k += 16) {
-            unsigned b[kWTerms][2][4]; // 16 rows each
+            unsigned b[kWTerms][kSpans / 2][4]; // 16 rows each
 #pragma unroll
             for (int term = 0; term < kWTerms; ++term) {
 #pragma unroll
-                for (int n = 0; n < 2; ++n) {
+                for (int n = 0; n < kSpans / 2; ++n) {
                     const int row = warp_row + 16 * n + (lane & 7) + (lane >> 4 << 3);
-                    load_matrices(b[term][n], &w_tile[term][row][k + (lane >> 3 & 1) * 8]);
+                    load_matrices(b[term][n], w_tile + (term * kGemmRows + row) * kPitch + k +
+                                                  (lane >> 3 & 1) * 8);
                 }
             }
 #pragma unroll
@@ -160,21 +204,26 @@ __device__ void gemm(const GemmParams& p) {
 #pragma unroll
                 for (int term = 0; term < kXTerms; ++term) {
                     unsigned a[4];
-                    load_matrices(
-                        a, &x_tile[term][warp_token + 16 * m + (lane & 15)][k + (lane >> 4) * 8]);
+                    const int row = warp_token + 16 * m + (lane & 15);
+                    load_matrices(a, stage + (term * kTokens + row) * kPitch + k + (lane >> 4) * 8);
 #pragma unroll
-                    for (int n = 0; n < 4; ++n) {
+                    for (int n = 0; n < kSpans; ++n) {
 #pragma unroll
                         for (int w_term = 0; w_term < kWTerms; ++w_term) {
                             if (term + w_term < 3) { // what comes after is below f32
-                                const unsigned* const row = &b[w_term][n / 2][n % 2 * 2];
-                                multiply_add(sums[m][n], a, row[0], row[1]);
+                                const unsigned* const two = &b[w_term][n / 2][n % 2 * 2];
+                                multiply_add(sums[m][n], a, two[0], two[1]);
                             }
                         }
                     }
                 }
             }
         }
+        if (more) {
+            store_weights(depth + kDepth, next);
+            wait_for_copies();
+        }
+        __syncthreads();
     }
 
 #pragma unroll
@@ -187,7 +236,7 @@ __device__ void gemm(const GemmParams& p) {
             }
             float* const out = p.out + head * p.out_head_stride + t * p.out_stride;
 #pragma unroll
-            for (int n = 0; n < 4; ++n) {
+            for (int n = 0; n < kSpans; ++n) {
 #pragma unroll
                 for (int i = 0; i < 2; ++i) {
                     const int row = first + warp_row + 8 * n + 2 * (lane % 4) + i;
@@ -220,28 +269,51 @@ __device__ void lay(const LayParams& p) {
 
 } // namespace
 
+extern "C" __global__ void hs_split(const __grid_constant__ SplitParams p) {
+    const int g = static_cast<int>(blockIdx.y * kPointThreads + threadIdx.x);
+    if (8 * g >= p.padded) {
+        return;
+    }
+    const std::int64_t row = blockIdx.x;
+    const float* const x = p.x + row / p.heads * p.x_stride + row % p.heads * p.x_head_stride;
+    float values[8];
+    load_x8(x, p.cols, g, false, values);
+    auto* const to = static_cast<__nv_bfloat16*>(p.to) + row * p.padded + 8 * g;
+    if (p.terms == 1) {
+        split_terms<1>(values, to, p.plane);
+    } else {
+        split_terms<3>(values, to, p.plane);
+    }
+}
+
 #define HS_GEMM(F)                                                                                 \
     extern "C" __global__ void __launch_bounds__(kGemmThreads)                                     \
         hs_gemm_##F(const __grid_constant__ GemmParams p) {                                        \
-        gemm<Format::F>(p);                                                                        \
+        gemm<Format::F, kGemmTokens>(p);                                                           \
     }                                                                                              \
     extern "C" __global__ void hs_lay_##F(const __grid_constant__ LayParams p) {                   \
         lay<Format::F>(p);                                                                         \
     }
+#define HS_GEMM_MANY(F)                                                                            \
+    HS_GEMM(F)                                                                                     \
+    extern "C" __global__ void __launch_bounds__(kGemmThreads)                                     \
+        hs_gemm128_##F(const __grid_constant__ GemmParams p) {                                     \
+        gemm<Format::F, kManyTokens>(p);                                                           \
+    }
 HS_GEMM(F32)
 HS_GEMM(F16)
-HS_GEMM(BF16)
 HS_GEMM(F8E4M3)
-HS_GEMM(Q4_0)
-HS_GEMM(Q4_1)
-HS_GEMM(Q5_0)
-HS_GEMM(Q5_1)
-HS_GEMM(Q8_0)
-HS_GEMM(Q2_K)
-HS_GEMM(Q3_K)
-HS_GEMM(Q4_K)
-HS_GEMM(Q5_K)
-HS_GEMM(Q6_K)
-HS_GEMM(IQ4_NL)
-HS_GEMM(IQ4_XS)
-HS_GEMM(MXFP4)
+HS_GEMM_MANY(BF16)
+HS_GEMM_MANY(Q4_0)
+HS_GEMM_MANY(Q4_1)
+HS_GEMM_MANY(Q5_0)
+HS_GEMM_MANY(Q5_1)
+HS_GEMM_MANY(Q8_0)
+HS_GEMM_MANY(Q2_K)
+HS_GEMM_MANY(Q3_K)
+HS_GEMM_MANY(Q4_K)
+HS_GEMM_MANY(Q5_K)
+HS_GEMM_MANY(Q6_K)
+HS_GEMM_MANY(IQ4_NL)
+HS_GEMM_MANY(IQ4_XS)
+HS_GEMM_MANY(MXFP4)

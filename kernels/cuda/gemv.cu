@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/abi.h"
 #include "kernels/cuda/device/dot.cuh"
+#include "kernels/cuda/device/int8.cuh"
 
 using namespace hs::cuda;
 
@@ -62,8 +63,6 @@ __device__ void gemv(const GemvParams& p) {
 } // namespace
 
 extern "C" __global__ void hs_quantise(const __grid_constant__ QuantiseParams p) {
-    const int lane = threadIdx.x % 32;
-    const unsigned eight = 0xFFu << (lane & 24); // threads of these 32 columns
     const int col =
         static_cast<int>(blockIdx.y) * kQuantiseCols + 4 * static_cast<int>(threadIdx.x);
     if (col >= p.cols) {
@@ -71,27 +70,8 @@ extern "C" __global__ void hs_quantise(const __grid_constant__ QuantiseParams p)
     }
     const std::int64_t row = blockIdx.x;
     const float* const x = p.x + row / p.heads * p.x_stride + row % p.heads * p.x_head_stride + col;
-    float values[4];
-    float most = 0.0f;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-        values[i] = x[i];
-        most = fmaxf(most, fabsf(values[i]));
-    }
-#pragma unroll
-    for (int offset = 4; offset > 0; offset /= 2) {
-        most = fmaxf(most, __shfl_xor_sync(eight, most, offset));
-    }
-    const float inverse = most > 0.0f ? 127.0f / most : 0.0f;
-    unsigned packed = 0;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-        packed |= (static_cast<unsigned>(__float2int_rn(values[i] * inverse)) & 255u) << (8 * i);
-    }
-    *reinterpret_cast<unsigned*>(p.q + row * p.cols + col) = packed;
-    if (lane % 8 == 0) {
-        p.scales[row * (p.cols / 32) + col / 32] = most / 127.0f;
-    }
+    const float values[4] = {x[0], x[1], x[2], x[3]};
+    write_int8(values, p.to, row, p.cols, col);
 }
 
 #define HS_GEMV_OF(F, T)                                                                           \

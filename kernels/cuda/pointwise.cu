@@ -3,6 +3,7 @@
 #include "kernels/cuda/abi.h"
 #include "kernels/cuda/device/formats.cuh"
 #include "kernels/cuda/device/glu.cuh"
+#include "kernels/cuda/device/int8.cuh"
 #include "kernels/cuda/device/reduce.cuh"
 
 #include <cfloat>
@@ -115,6 +116,65 @@ extern "C" __global__ void hs_rms_norm(const __grid_constant__ NormParams p) {
     for (int i = threadIdx.x; i < p.width; i += blockDim.x) {
         out[i] = x[i] * factor * p.weight[i];
     }
+}
+
+extern "C" __global__ void __launch_bounds__(kNormRowThreads)
+    hs_norm_row(const __grid_constant__ NormRowParams p) {
+    __shared__ float room[32];
+    constexpr int kPieces = kMostNormRow / (4 * kNormRowThreads);
+    float* const x = p.x + row() * p.x_stride;
+    float4 held[kPieces];
+    float squares = 0.0f;
+#pragma unroll
+    for (int i = 0; i < kPieces; ++i) {
+        const int col = 4 * (i * kNormRowThreads + static_cast<int>(threadIdx.x));
+        if (col < p.width) {
+            float4 v = *reinterpret_cast<const float4*>(x + col);
+            if (p.y != nullptr) {
+                const float4 y = *reinterpret_cast<const float4*>(p.y + row() * p.y_stride + col);
+                v.x += y.x, v.y += y.y, v.z += y.z, v.w += y.w;
+                *reinterpret_cast<float4*>(x + col) = v;
+            }
+            squares += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+            held[i] = v;
+        }
+    }
+    squares = block_sum(squares, room);
+    const float factor = 1.0f / sqrtf(squares / static_cast<float>(p.width) + p.eps);
+    float* const out = p.out + row() * p.out_stride;
+#pragma unroll
+    for (int i = 0; i < kPieces; ++i) {
+        const int col = 4 * (i * kNormRowThreads + static_cast<int>(threadIdx.x));
+        if (col < p.width) {
+            const float4 w = *reinterpret_cast<const float4*>(p.weight + col);
+            const float4 v = held[i];
+            const float values[4] = {v.x * factor * w.x, v.y * factor * w.y, v.z * factor * w.z,
+                                     v.w * factor * w.w};
+            *reinterpret_cast<float4*>(out + col) =
+                make_float4(values[0], values[1], values[2], values[3]);
+            if (p.int8.q != nullptr) {
+                write_int8(values, p.int8, row(), p.width, col);
+            }
+        }
+    }
+}
+
+extern "C" __global__ void hs_glu_int8(const __grid_constant__ GluInt8Params p) {
+    const int col =
+        static_cast<int>(blockIdx.y) * kQuantiseCols + 4 * static_cast<int>(threadIdx.x);
+    if (col >= p.glu.cols) {
+        return;
+    }
+    const float* const gate = p.glu.gate + row() * p.glu.gate_stride + col;
+    const float* const up = p.glu.up + row() * p.glu.up_stride + col;
+    float* const out = p.glu.out + row() * p.glu.out_stride + col;
+    float values[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        values[i] = glu_of(p.glu.glu, gate[i], up[i]);
+        out[i] = values[i];
+    }
+    write_int8(values, p.int8, row(), p.glu.cols, col);
 }
 
 extern "C" __global__ void hs_layer_norm(const __grid_constant__ NormParams p) {

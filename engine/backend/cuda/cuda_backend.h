@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <variant>
 #include <vector>
 
 namespace hs {
@@ -182,8 +183,18 @@ private:
                                  std::byte* q, std::byte* scales);
     // Of one format, at most kMostProducts.
     void gemv(const Input& x, std::span<const Product> products, std::int64_t out_head_stride);
-    void gemm(const Input& x, const Product& product, std::int64_t out_head_stride);
-    void launch_gemm(cuda::Format format, Grid grid, const cuda::GemmParams& params);
+    void gemm(const Input& x, std::span<const Product> products, std::int64_t out_head_stride);
+    void launch_gemm(cuda::Format format, bool many, Grid grid, const cuda::GemmParams& params);
+    // x in terms of bf16, as hs_gemm reads it; row r as in quantise_rows().
+    struct Split {
+        const void* x;
+        std::int64_t plane;
+        int padded;
+    };
+    static std::int64_t split_bytes(std::int64_t rows, std::int64_t cols, int terms);
+    Split split_rows(const float* x, std::int64_t stride, std::int64_t head_stride,
+                     std::int64_t rows, std::int64_t heads, std::int64_t cols, int terms,
+                     std::byte* memory);
 
     Result<std::byte*> room_in_chunk(std::int64_t bytes,
                                      std::vector<std::unique_ptr<Buffer>>& held);
@@ -205,6 +216,21 @@ private:
     std::shared_ptr<Chunk> m_chunk;
     std::int64_t m_chunk_used = 0;
     std::optional<Error> m_error;
+    // In a decode step, the op before the one at hand, as far as another kernel could do its work
+    // too: it was the last that was recorded when the recorder held `kernels`.
+    struct Last {
+        std::size_t kernels = 0;
+        std::int64_t rows = 0;
+        std::variant<std::monostate, cuda::BlendParams, cuda::NormRowParams, cuda::GluParams> op;
+    };
+    Last m_last;
+    template <class Params>
+    const Params* last_op(std::int64_t rows) const;
+    void note(std::int64_t rows, decltype(Last::op) op);
+    void launch_norm_row(const cuda::NormRowParams& params, std::int64_t rows);
+    // x in eight bits as part of the kernel that made it. False when that was another.
+    bool quantise_with_last(const float* x, std::int64_t stride, std::int64_t rows,
+                            std::int64_t cols, const cuda::Int8Out& to);
     // Of a mixture, where its experts lie, on the device; by where the caller keeps them.
     struct ExpertTable;
     Result<const ExpertTable*> experts_of(const MoeOp& op);

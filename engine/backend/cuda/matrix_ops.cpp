@@ -18,6 +18,11 @@ bool aligned(const float* data, std::int64_t stride, std::int64_t other_stride) 
            other_stride % 4 == 0;
 }
 
+// Rows of a split input.
+std::int64_t split_cols(std::int64_t cols) {
+    return (cols + cuda::kSplitCols - 1) / cuda::kSplitCols * cuda::kSplitCols;
+}
+
 int narrow(std::int64_t value) {
     HS_ASSERT(value >= 0 && value < (std::int64_t{1} << 31));
     return static_cast<int>(value);
@@ -79,9 +84,7 @@ void CudaBackend::matmul(View<const float, 2> x, std::span<const Product> produc
     }
     Input input{x.data, x.stride[0], 0, x.extent[0], x.extent[1], 1, 0, {}};
     if (x.extent[0] > kMostGemvTokens) {
-        for (const Product& product : products) {
-            gemm(input, product, 0);
-        }
+        gemm(input, products, 0);
         return;
     }
     if (std::any_of(products.begin(), products.end(), [](const Product& product) {
@@ -123,7 +126,7 @@ void CudaBackend::matmul_heads(View<const float, 3> x, const Weight& weight, Vie
     const Product product{weight, View<float, 2>(out.data, {tokens, rows}, {out.stride[0], 1}),
                           nullptr};
     if (tokens > kMostGemvTokens) {
-        gemm(input, product, out.stride[1]);
+        gemm(input, {&product, 1}, out.stride[1]);
     } else {
         if (cuda::takes_int8(format_of(weight))) {
             quantise(input);
@@ -146,16 +149,13 @@ cuda::Int8Rows CudaBackend::quantise_rows(const float* x, std::int64_t stride,
                                           std::int64_t head_stride, std::int64_t rows,
                                           std::int64_t heads, std::int64_t cols, std::byte* q,
                                           std::byte* scales) {
-    const cuda::QuantiseParams params{x,
-                                      stride,
-                                      head_stride,
-                                      narrow(heads),
-                                      narrow(cols),
-                                      reinterpret_cast<signed char*>(q),
-                                      reinterpret_cast<float*>(scales)};
-    launch("hs_quantise", {rows, (cols + cuda::kQuantiseCols - 1) / cuda::kQuantiseCols}, 256, 0,
-           params);
-    return {params.q, params.scales};
+    const cuda::Int8Out to{reinterpret_cast<signed char*>(q), reinterpret_cast<float*>(scales)};
+    if (heads > 1 || !quantise_with_last(x, stride, rows, cols, to)) {
+        const cuda::QuantiseParams params{x, stride, head_stride, narrow(heads), narrow(cols), to};
+        launch("hs_quantise", {rows, (cols + cuda::kQuantiseCols - 1) / cuda::kQuantiseCols}, 256,
+               0, params);
+    }
+    return {to.q, to.scales};
 }
 
 void CudaBackend::gemv(const Input& x, std::span<const Product> products,
@@ -210,30 +210,73 @@ void CudaBackend::gemv(const Input& x, std::span<const Product> products,
            cuda::kGemvThreads, 0, params);
 }
 
-void CudaBackend::gemm(const Input& x, const Product& product, std::int64_t out_head_stride) {
-    cuda::GemmParams params = {};
-    params.x = x.data;
-    params.x_stride = x.stride;
-    params.x_head_stride = x.head_stride;
-    params.tokens = narrow(x.tokens);
-    params.cols = narrow(x.cols);
-    params.aligned = aligned(x.data, x.stride, x.head_stride) ? 1 : 0;
-    params.head_rows = narrow(x.head_rows);
-    params.weight = matrix_of(product.weight);
-    params.bias = product.bias;
-    params.out = product.out.data;
-    params.out_stride = product.out.stride[0];
-    params.out_head_stride = out_head_stride;
-    const std::int64_t rows = x.head_rows > 0 ? x.head_rows : product.weight.rows;
-    launch_gemm(format_of(product.weight),
-                {(x.tokens + cuda::kGemmTokens - 1) / cuda::kGemmTokens,
-                 (rows + cuda::kGemmRows - 1) / cuda::kGemmRows, x.heads},
-                params);
+// Products of one input with weights that want it in as many terms: split once for all.
+void CudaBackend::gemm(const Input& x, std::span<const Product> products,
+                       std::int64_t out_head_stride) {
+    for (const int terms : {1, 3}) {
+        std::optional<Split> split;
+        for (const Product& product : products) {
+            const cuda::Format format = format_of(product.weight);
+            if (cuda::input_terms(format) != terms) {
+                continue;
+            }
+            if (!split) {
+                split =
+                    split_rows(x.data, x.stride, x.head_stride, x.tokens * x.heads, x.heads, x.cols,
+                               terms, work(split_bytes(x.tokens * x.heads, x.cols, terms)));
+            }
+            cuda::GemmParams params = {};
+            params.x = split->x;
+            params.plane = split->plane;
+            params.padded = split->padded;
+            params.heads = narrow(x.heads);
+            params.tokens = narrow(x.tokens);
+            params.cols = narrow(x.cols);
+            params.head_rows = narrow(x.head_rows);
+            params.weight = matrix_of(product.weight);
+            params.bias = product.bias;
+            params.out = product.out.data;
+            params.out_stride = product.out.stride[0];
+            params.out_head_stride = out_head_stride;
+            const std::int64_t rows = x.head_rows > 0 ? x.head_rows : product.weight.rows;
+            // Large tiles read less, as long as there are enough of them.
+            const std::int64_t across = (rows + cuda::kGemmRows - 1) / cuda::kGemmRows * x.heads;
+            const std::int64_t down = (x.tokens + cuda::kManyTokens - 1) / cuda::kManyTokens;
+            const bool many =
+                cuda::weight_terms(format) == 1 && across * down >= 2 * m_context->processors;
+            const std::int64_t tile = many ? cuda::kManyTokens : cuda::kGemmTokens;
+            launch_gemm(format, many, {(x.tokens + tile - 1) / tile, across / x.heads, x.heads},
+                        params);
+        }
+    }
 }
 
-void CudaBackend::launch_gemm(cuda::Format format, Grid grid, const cuda::GemmParams& params) {
+void CudaBackend::launch_gemm(cuda::Format format, bool many, Grid grid,
+                              const cuda::GemmParams& params) {
     static const auto kernels = kernels_by_format("hs_gemm_");
-    launch(kernels[static_cast<std::size_t>(format)].c_str(), grid, cuda::kGemmThreads, 0, params);
+    static const auto many_kernels = kernels_by_format("hs_gemm128_");
+    const auto& names = many ? many_kernels : kernels;
+    launch(names[static_cast<std::size_t>(format)].c_str(), grid, cuda::kGemmThreads,
+           cuda::gemm_shared_bytes(format, many ? cuda::kManyTokens : cuda::kGemmTokens), params);
+}
+
+std::int64_t CudaBackend::split_bytes(std::int64_t rows, std::int64_t cols, int terms) {
+    return (rows * split_cols(cols) * terms * 2 + 255) / 256 * 256;
+}
+
+CudaBackend::Split CudaBackend::split_rows(const float* x, std::int64_t stride,
+                                           std::int64_t head_stride, std::int64_t rows,
+                                           std::int64_t heads, std::int64_t cols, int terms,
+                                           std::byte* memory) {
+    const std::int64_t padded = split_cols(cols);
+    const Split split{memory, rows * padded, narrow(padded)};
+    if (memory != nullptr) {
+        const cuda::SplitParams params{x,     stride, head_stride, narrow(heads), narrow(cols),
+                                       terms, memory, split.plane, split.padded};
+        launch("hs_split", {rows, (padded / 8 + cuda::kPointThreads - 1) / cuda::kPointThreads},
+               cuda::kPointThreads, 0, params);
+    }
+    return split;
 }
 
 } // namespace hs

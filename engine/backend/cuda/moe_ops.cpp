@@ -13,6 +13,7 @@ namespace {
 
 // More go to the tensor cores, expert by expert.
 constexpr std::int64_t kMostFewTokens = 8;
+constexpr int kMostTerms = 3; // of an input of products
 
 const float* bias_of(std::span<const float* const> biases, std::size_t expert) {
     return biases.empty() ? nullptr : biases[expert];
@@ -158,6 +159,10 @@ void CudaBackend::moe(const MoeOp& op) {
     const std::int64_t in_scales_at = part(in_int8 ? tokens * hidden / 32 : 0, 4);
     const std::int64_t mid_q_at = part(mid_int8 ? pairs * inter : 0, 1);
     const std::int64_t mid_scales_at = part(mid_int8 ? pairs * inter / 32 : 0, 4);
+    const std::int64_t split_at = part(few ? 0
+                                           : std::max(split_bytes(tokens, hidden, kMostTerms),
+                                                      split_bytes(pairs, inter, kMostTerms)),
+                                       1);
     std::byte* const memory = work(used);
     if (memory == nullptr) {
         return;
@@ -247,32 +252,43 @@ void CudaBackend::moe(const MoeOp& op) {
     auto* const result = reinterpret_cast<float*>(memory + result_at);
     const cuda::SortPairsParams sort{chosen, narrow(pairs), narrow(spec.experts),
                                      order,  tiles,         tile_count};
+    Split split = {};
+    const float* split_of = nullptr; // what it was made from
+    int split_terms = 0;
     launch("hs_sort_pairs", {1}, cuda::kSortThreads, (2 * spec.experts + 1) * 4, sort);
     const auto multiply = [&](std::int64_t which, const std::set<int>& formats, const float* x,
-                              std::int64_t x_stride, std::int64_t pairs_per_row, std::int64_t rows,
+                              std::int64_t x_stride, std::int64_t x_rows, std::int64_t rows,
                               std::int64_t cols, float* out) {
         cuda::GemmParams params = {};
-        params.x = x;
-        params.x_stride = x_stride;
+        params.heads = 1;
         params.cols = narrow(cols);
-        params.aligned = aligned(x, x_stride) ? 1 : 0;
         params.out = out;
         params.out_stride = rows;
         params.experts = table.part(which);
         params.tiles = tiles;
         params.tile_count = tile_count;
         params.order = order;
-        params.pairs_per_row = narrow(pairs_per_row);
-        for (const int format : formats) {
-            params.format = format;
-            launch_gemm(static_cast<cuda::Format>(format),
-                        {most_tiles, (rows + cuda::kGemmRows - 1) / cuda::kGemmRows}, params);
+        params.pairs_per_row = narrow(pairs / x_rows);
+        for (const int number : formats) {
+            const auto format = static_cast<cuda::Format>(number);
+            const int terms = cuda::input_terms(format);
+            if (x != split_of || terms != split_terms) {
+                split = split_rows(x, x_stride, 0, x_rows, 1, cols, terms, memory + split_at);
+                split_of = x;
+                split_terms = terms;
+            }
+            params.x = split.x;
+            params.plane = split.plane;
+            params.padded = split.padded;
+            params.format = number;
+            launch_gemm(format, false, {most_tiles, (rows + cuda::kGemmRows - 1) / cuda::kGemmRows},
+                        params);
         }
     };
-    multiply(0, table.gate_formats, op.x.data, op.x.stride[0], top_k, inter, hidden, gate);
-    multiply(1, table.up_formats, op.x.data, op.x.stride[0], top_k, inter, hidden, up);
+    multiply(0, table.gate_formats, op.x.data, op.x.stride[0], tokens, inter, hidden, gate);
+    multiply(1, table.up_formats, op.x.data, op.x.stride[0], tokens, inter, hidden, up);
     glu(spec.glu, gates, ups, gates);
-    multiply(2, table.down_formats, gate, inter, 1, hidden, inter, result);
+    multiply(2, table.down_formats, gate, inter, pairs, hidden, inter, result);
     const cuda::JoinPairsParams join{result,           weights,       op.out.data,
                                      op.out.stride[0], narrow(top_k), narrow(hidden)};
     launch("hs_join_pairs", {tokens, (hidden + cuda::kPointThreads - 1) / cuda::kPointThreads},

@@ -23,7 +23,60 @@ int row_threads(std::int64_t width) {
     return static_cast<int>(std::clamp<std::int64_t>((width + 31) / 32 * 32, 32, 512));
 }
 
+bool aligned(const float* data, std::int64_t stride) {
+    return reinterpret_cast<std::uintptr_t>(data) % 16 == 0 && stride % 4 == 0;
+}
+
 } // namespace
+
+// --- kernels that do the work of two
+// --------------------------------------------------------------
+
+void CudaBackend::note(std::int64_t rows, decltype(Last::op) op) {
+    if (m_context->steps->recording()) {
+        m_last = {m_context->steps->size(), rows, op};
+    }
+}
+
+template <class Params>
+const Params* CudaBackend::last_op(std::int64_t rows) const {
+    const StepRecorder& steps = *m_context->steps;
+    const bool last = steps.recording() && steps.size() > 0 && steps.size() == m_last.kernels &&
+                      m_last.rows == rows;
+    return last ? std::get_if<Params>(&m_last.op) : nullptr;
+}
+
+void CudaBackend::launch_norm_row(const cuda::NormRowParams& params, std::int64_t rows) {
+    launch("hs_norm_row", {rows}, cuda::kNormRowThreads, 0, params);
+    note(rows, params);
+}
+
+bool CudaBackend::quantise_with_last(const float* x, std::int64_t stride, std::int64_t rows,
+                                     std::int64_t cols, const cuda::Int8Out& to) {
+    if (const auto* norm = last_op<cuda::NormRowParams>(rows);
+        norm != nullptr && norm->int8.q == nullptr && norm->out == x &&
+        norm->out_stride == stride && norm->width == cols) {
+        cuda::NormRowParams both = *norm;
+        both.int8 = to;
+        m_context->steps->drop_last();
+        launch_norm_row(both, rows);
+        return true;
+    }
+    if (const auto* glu = last_op<cuda::GluParams>(rows);
+        glu != nullptr && glu->out == x && glu->out_stride == stride && glu->cols == cols) {
+        cuda::GluInt8Params both = {};
+        both.glu = *glu;
+        both.int8 = to;
+        m_context->steps->drop_last();
+        launch("hs_glu_int8", {rows, (cols + cuda::kQuantiseCols - 1) / cuda::kQuantiseCols}, 256,
+               0, both);
+        return true;
+    }
+    return false;
+}
+
+// --- the ops
+// --------------------------------------------------------------------------------------
 
 cuda::Glu CudaBackend::glu_of(const GluSpec& spec) {
     return {static_cast<int>(spec.kind), static_cast<float>(spec.alpha),
@@ -65,6 +118,30 @@ void CudaBackend::rms_norm(View<const float, 2> x, std::span<const float> weight
     const cuda::NormParams params{x.data,        weight.data(),  nullptr,
                                   out.data,      x.stride[0],    out.stride[0],
                                   narrow(width), narrow(pieces), eps};
+    // Few long rows: a decode step.
+    constexpr std::int64_t kMostRows = 8;
+    const bool long_rows =
+        pieces == 1 && x.extent[0] <= kMostRows && width % 4 == 0 && width <= cuda::kMostNormRow;
+    if (long_rows && aligned(x.data, x.stride[0]) && aligned(out.data, out.stride[0]) &&
+        aligned(weight.data(), 0)) {
+        cuda::NormRowParams row = {};
+        row.x = const_cast<float*>(x.data); // written only when something is added to it
+        row.weight = weight.data();
+        row.out = out.data;
+        row.x_stride = x.stride[0];
+        row.out_stride = out.stride[0];
+        row.width = narrow(width);
+        row.eps = eps;
+        const cuda::BlendParams* const added = last_op<cuda::BlendParams>(x.extent[0]);
+        if (added != nullptr && added->x == x.data && added->x_stride == x.stride[0] &&
+            added->cols == width && added->y != out.data && aligned(added->y, added->y_stride)) {
+            row.y = added->y;
+            row.y_stride = added->y_stride;
+            m_context->steps->drop_last();
+        }
+        launch_norm_row(row, x.extent[0]);
+        return;
+    }
     launch("hs_rms_norm", {x.extent[0] * pieces}, row_threads(width), 0, params);
 }
 
@@ -83,6 +160,7 @@ void CudaBackend::add(View<float, 2> x, View<const float, 2> y) {
     const cuda::BlendParams params{x.data, y.data, x.stride[0], y.stride[0], narrow(x.extent[1]),
                                    1.0f,   1.0f};
     launch("hs_add", over(x.extent[0], x.extent[1]), cuda::kPointThreads, 0, params);
+    note(x.extent[0], params);
 }
 
 void CudaBackend::blend(View<float, 2> x, float x_scale, View<const float, 2> y, float y_scale) {
@@ -168,6 +246,7 @@ void CudaBackend::glu(const GluSpec& spec, View<const float, 2> gate, View<const
                                  narrow(out.extent[1]),
                                  glu_of(spec)};
     launch("hs_glu", over(out.extent[0], out.extent[1]), cuda::kPointThreads, 0, params);
+    note(out.extent[0], params);
 }
 
 void CudaBackend::rope(View<float, 3> x, const RopeTable& table, std::int64_t first_position) {

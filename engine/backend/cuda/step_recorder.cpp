@@ -25,6 +25,11 @@ void StepRecorder::add(const Launch& launch, const void* params, std::size_t byt
     std::memcpy(m_now.params.data() + node.params, params, bytes);
 }
 
+void StepRecorder::drop_last() {
+    m_now.params.resize(m_now.nodes.back().params);
+    m_now.nodes.pop_back();
+}
+
 bool StepRecorder::Sequence::same_kernels(const Sequence& other) const {
     return std::equal(nodes.begin(), nodes.end(), other.nodes.begin(), other.nodes.end(),
                       [](const Node& a, const Node& b) {

@@ -34,6 +34,9 @@ public:
     void begin() { m_recording = true; }
     bool recording() const { return m_recording; }
     void add(const Launch& launch, const void* params, std::size_t bytes);
+    // Kernels kept; the last of them is taken back where another does its work too.
+    std::size_t size() const { return m_now.nodes.size(); }
+    void drop_last();
     // Begins all that was kept.
     CUresult flush();
     // Lets all graphs go.

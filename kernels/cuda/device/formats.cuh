@@ -111,36 +111,97 @@ HS_SHARED constexpr bool has_codes(Format format) {
     return format == Format::IQ4_NL || format == Format::IQ4_XS || format == Format::MXFP4;
 }
 
+HS_SHARED constexpr bool is_plain(Format format) {
+    return layout_of(format).low_bits == 0;
+}
+
+// Elements [8 g, 8 g + 8) of a row as they lie in memory: read now, taken apart later.
+template <Format kFormat>
+struct RawGroup {
+    unsigned low[is_plain(kFormat) ? 2 * layout_of(kFormat).file_bytes
+                                   : (layout_of(kFormat).low_bits == 8 ? 2 : 1)];
+    unsigned high;  // of blocks: high bits
+    unsigned group; // factors of the group
+    unsigned block; // and of the block
+};
+
+template <Format kFormat>
+__host__ __device__ inline RawGroup<kFormat> load_raw(Bytes row, int cols, int g) {
+    constexpr RowLayout l = layout_of(kFormat);
+    RawGroup<kFormat> raw{};
+    if constexpr (is_plain(kFormat)) {
+        constexpr int kBytes = l.file_bytes;
+        const Bytes at = row + static_cast<std::int64_t>(8) * kBytes * g;
+        const int count = cols - 8 * g;
+        if (count < 8) { // zeros beyond
+#pragma unroll
+            for (int i = 0; i < 8 * kBytes; ++i) {
+                if (i < count * kBytes) {
+                    raw.low[i / 4] |= static_cast<unsigned>(at[i]) << (8 * (i % 4));
+                }
+            }
+        } else if constexpr (kBytes == 1) {
+            const uint2 both = load<uint2>(at);
+            raw.low[0] = both.x, raw.low[1] = both.y;
+        } else {
+#pragma unroll
+            for (int i = 0; i < kBytes / 2; ++i) {
+                const uint4 four = load<uint4>(at + 16 * i);
+                raw.low[4 * i] = four.x, raw.low[4 * i + 1] = four.y;
+                raw.low[4 * i + 2] = four.z, raw.low[4 * i + 3] = four.w;
+            }
+        }
+        return raw;
+    } else {
+        if constexpr (l.low_bits == 8) {
+            const uint2 both = load<uint2>(row + 8 * g);
+            raw.low[0] = both.x, raw.low[1] = both.y;
+        } else if constexpr (l.low_bits == 4) {
+            raw.low[0] = load<unsigned>(row + 4 * g);
+        } else {
+            raw.low[0] = load<unsigned>(row + 4 * (g / 2));
+        }
+        if constexpr (l.high_bits > 0) {
+            raw.high =
+                load<unsigned>(row + high_offset(l, cols) + 4 * (g / (l.high_bits == 2 ? 2 : 4)));
+        }
+        if constexpr (l.group > 0) {
+            const Bytes at = row + group_offset(l, cols) + 8 * g / l.group * l.group_bytes;
+            raw.group = l.group_bytes == 2 ? load<unsigned short>(at) : at[0];
+        }
+        const Bytes at = row + block_offset(l, cols) + 8 * g / l.block * l.block_bytes;
+        raw.block = l.block_bytes == 4   ? load<unsigned>(at)
+                    : l.block_bytes == 2 ? load<unsigned short>(at)
+                                         : at[0];
+        return raw;
+    }
+}
+
 struct Quants {
     unsigned low, high; // elements 0 to 3 and 4 to 7, signed bytes
 };
 
-// Elements [8 g, 8 g + 8) of a row of `cols`.
 template <Format kFormat>
-__host__ __device__ inline Quants load_quants(Bytes row, int cols, int g) {
+__host__ __device__ inline Quants quants_of(const RawGroup<kFormat>& raw, int g) {
     constexpr RowLayout l = layout_of(kFormat);
     Quants q;
     if constexpr (l.low_bits == 8) {
-        const uint2 both = load<uint2>(row + 8 * g);
-        q = {both.x, both.y};
+        q = {raw.low[0], raw.low[1]};
     } else if constexpr (l.low_bits == 4) {
         // Byte i holds elements i and i + 4.
-        const unsigned word = load<unsigned>(row + 4 * g);
-        q = {word & 0x0F0F0F0Fu, word >> 4 & 0x0F0F0F0Fu};
+        q = {raw.low[0] & 0x0F0F0F0Fu, raw.low[0] >> 4 & 0x0F0F0F0Fu};
     } else {
         // Byte i of 16 elements holds i, i + 4, i + 8 and i + 12.
-        const unsigned word = load<unsigned>(row + 4 * (g / 2)) >> (4 * (g & 1));
+        const unsigned word = raw.low[0] >> (4 * (g & 1));
         q = {word & 0x03030303u, word >> 2 & 0x03030303u};
     }
     if constexpr (l.high_bits == 2) {
-        const unsigned word =
-            load<unsigned>(row + high_offset(l, cols) + 4 * (g / 2)) >> (4 * (g & 1));
+        const unsigned word = raw.high >> (4 * (g & 1));
         q.low |= (word & 0x03030303u) << l.low_bits;
         q.high |= (word >> 2 & 0x03030303u) << l.low_bits;
     } else if constexpr (l.high_bits == 1) {
         // Bit k of byte i of 32 elements belongs to 4 k + i.
-        const unsigned word =
-            load<unsigned>(row + high_offset(l, cols) + 4 * (g / 4)) >> (2 * (g & 3));
+        const unsigned word = raw.high >> (2 * (g & 3));
         q.low |= (word & 0x01010101u) << l.low_bits;
         q.high |= (word >> 1 & 0x01010101u) << l.low_bits;
     }
@@ -210,44 +271,47 @@ struct Factors {
     float minimum; // taken off
 };
 
-// Of elements [8 g, 8 g + 8).
 template <Format kFormat>
-__host__ __device__ inline Factors load_factors(Bytes row, int cols, int g) {
+__host__ __device__ inline Factors factors_of(unsigned block, unsigned group) {
     constexpr RowLayout l = layout_of(kFormat);
-    const int block = 8 * g / l.block;
-    const Bytes of_block = row + block_offset(l, cols) + block * l.block_bytes;
     Factors f{0.0f, 0.0f};
     if constexpr (kFormat == Format::MXFP4) {
-        return {e8m0_half_to_float(of_block[0]), 0.0f};
+        return {e8m0_half_to_float(block), 0.0f};
     } else if constexpr (l.block_bytes == 4) {
-        const unsigned both = load<unsigned>(of_block);
-        f = {half_to_float(both & 0xFFFFu), half_to_float(both >> 16)};
+        f = {half_to_float(block & 0xFFFFu), half_to_float(block >> 16)};
     } else {
-        f.scale = half_to_float(load<unsigned short>(of_block));
+        f.scale = half_to_float(block);
     }
     if constexpr (kFormat == Format::Q4_1 || kFormat == Format::Q5_1) {
         f.minimum = -f.minimum;
     }
-    if constexpr (l.group > 0) {
-        const Bytes of_group = row + group_offset(l, cols) + 8 * g / l.group * l.group_bytes;
-        if constexpr (kFormat == Format::Q2_K) { // scale and minimum in four bits each
-            const unsigned both = of_group[0];
-            f.scale = times(f.scale, static_cast<float>(both & 15));
-            f.minimum = times(f.minimum, static_cast<float>(both >> 4));
-        } else if constexpr (l.group_bytes == 2) {
-            const unsigned both = load<unsigned short>(of_group);
-            f.scale = times(f.scale, static_cast<float>(both & 255));
-            f.minimum = times(f.minimum, static_cast<float>(both >> 8));
-        } else {
-            f.scale = times(f.scale, static_cast<float>(static_cast<signed char>(of_group[0])));
-        }
+    if constexpr (kFormat == Format::Q2_K) { // scale and minimum in four bits each
+        f.scale = times(f.scale, static_cast<float>(group & 15));
+        f.minimum = times(f.minimum, static_cast<float>(group >> 4));
+    } else if constexpr (l.group_bytes == 2) {
+        f.scale = times(f.scale, static_cast<float>(group & 255));
+        f.minimum = times(f.minimum, static_cast<float>(group >> 8));
+    } else if constexpr (l.group > 0) {
+        f.scale = times(f.scale, static_cast<float>(static_cast<signed char>(group)));
     }
     return f;
 }
-
-HS_SHARED constexpr bool is_plain(Format format) {
-    return layout_of(format).low_bits == 0;
+// Of elements [8 g, 8 g + 8) of a row of `cols`.
+template <Format kFormat>
+__host__ __device__ inline Factors load_factors(Bytes row, int cols, int g) {
+    constexpr RowLayout l = layout_of(kFormat);
+    unsigned group = 0;
+    if constexpr (l.group > 0) {
+        const Bytes at = row + group_offset(l, cols) + 8 * g / l.group * l.group_bytes;
+        group = l.group_bytes == 2 ? load<unsigned short>(at) : at[0];
+    }
+    const Bytes at = row + block_offset(l, cols) + 8 * g / l.block * l.block_bytes;
+    const unsigned block = l.block_bytes == 4   ? load<unsigned>(at)
+                           : l.block_bytes == 2 ? load<unsigned short>(at)
+                                                : at[0];
+    return factors_of<kFormat>(block, group);
 }
+
 // Whether a format's minimum is ever other than zero.
 __host__ __device__ constexpr bool has_minimum(Format format) {
     return format == Format::Q4_1 || format == Format::Q5_1 || format == Format::Q2_K ||
@@ -256,13 +320,12 @@ __host__ __device__ constexpr bool has_minimum(Format format) {
 
 // --- elements ------------------------------------------------------------------------------------
 
-// Elements [8 g, 8 g + 8) as f32, zeros beyond `cols`; without the factors of FP8 blocks.
+// Eight elements as f32, zeros beyond the row; without the factors of FP8 blocks.
 template <Format kFormat>
-__host__ __device__ inline void decode8(Bytes row, int cols, int g, float (&w)[8]) {
-    constexpr RowLayout l = layout_of(kFormat);
-    if constexpr (l.low_bits > 0) {
-        const Quants q = load_quants<kFormat>(row, cols, g);
-        const Factors f = load_factors<kFormat>(row, cols, g);
+__host__ __device__ inline void decode_raw(const RawGroup<kFormat>& raw, int g, float (&w)[8]) {
+    if constexpr (!is_plain(kFormat)) {
+        const Quants q = quants_of<kFormat>(raw, g);
+        const Factors f = factors_of<kFormat>(raw.block, raw.group);
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
             const auto low = static_cast<float>(static_cast<signed char>(q.low >> (8 * i)));
@@ -275,50 +338,23 @@ __host__ __device__ inline void decode8(Bytes row, int cols, int g, float (&w)[8
             }
         }
     } else {
-        const int count = cols - 8 * g;
-        if (count < 8) {
-            for (int i = 0; i < 8; ++i) {
-                w[i] = 0.0f;
-                if (i < count) {
-                    const Bytes at = row + (8 * g + i) * l.file_bytes;
-                    if constexpr (kFormat == Format::F32) {
-                        w[i] = load<float>(at);
-                    } else if constexpr (kFormat == Format::F16) {
-                        w[i] = half_to_float(load<unsigned short>(at));
-                    } else if constexpr (kFormat == Format::BF16) {
-                        w[i] = bits_to_float(static_cast<unsigned>(load<unsigned short>(at)) << 16);
-                    } else {
-                        w[i] = e4m3_to_float(at[0]);
-                    }
-                }
-            }
-        } else if constexpr (kFormat == Format::F32) {
-            const float4 a = load<float4>(row + 32 * g);
-            const float4 b = load<float4>(row + 32 * g + 16);
-            w[0] = a.x, w[1] = a.y, w[2] = a.z, w[3] = a.w;
-            w[4] = b.x, w[5] = b.y, w[6] = b.z, w[7] = b.w;
-        } else if constexpr (kFormat == Format::F8E4M3) {
-            const uint2 both = load<uint2>(row + 8 * g);
 #pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                w[i] = e4m3_to_float(both.x >> (8 * i) & 255);
-                w[i + 4] = e4m3_to_float(both.y >> (8 * i) & 255);
-            }
-        } else {
-            const uint4 all = load<uint4>(row + 16 * g);
-            const unsigned words[4] = {all.x, all.y, all.z, all.w};
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                if constexpr (kFormat == Format::F16) {
-                    w[2 * i] = half_to_float(words[i] & 0xFFFFu);
-                    w[2 * i + 1] = half_to_float(words[i] >> 16);
-                } else {
-                    w[2 * i] = bits_to_float(words[i] << 16);
-                    w[2 * i + 1] = bits_to_float(words[i] & 0xFFFF0000u);
-                }
+        for (int i = 0; i < 8; ++i) {
+            if constexpr (kFormat == Format::F32) {
+                w[i] = bits_to_float(raw.low[i]);
+            } else if constexpr (kFormat == Format::F8E4M3) {
+                w[i] = e4m3_to_float(raw.low[i / 4] >> (8 * (i % 4)) & 255);
+            } else {
+                const unsigned half = raw.low[i / 2] >> (16 * (i % 2)) & 0xFFFFu;
+                w[i] = kFormat == Format::F16 ? half_to_float(half) : bits_to_float(half << 16);
             }
         }
     }
+}
+// Elements [8 g, 8 g + 8) of a row of `cols`.
+template <Format kFormat>
+__host__ __device__ inline void decode8(Bytes row, int cols, int g, float (&w)[8]) {
+    decode_raw<kFormat>(load_raw<kFormat>(row, cols, g), g, w);
 }
 
 // --- from the file -------------------------------------------------------------------------------
