@@ -18,6 +18,7 @@ import torch.nn.functional as F
 
 import corpus
 import handmade as hm
+import mixers
 import model as m
 
 SEED = 990001
@@ -60,7 +61,7 @@ def logits(network, hidden):
 @torch.no_grad()
 def loss_by_position(network, rows, device):
     sums, counts = np.zeros(8192), np.zeros(8192)
-    rope = m.rope_table(8192, device)
+    rope = network.rope(8192, device)
     for row in rows:
         ids = (row & 0x3FFF).long().to(device)
         x = network.hidden(ids[None], rope)[0]
@@ -76,7 +77,7 @@ def recall(network, rows, device):
     right = total = 0
     for ids, answers in rows:
         ids = torch.tensor(padded(ids), device=device)
-        x = network.hidden(ids[None], m.rope_table(len(ids), device))[0]
+        x = network.hidden(ids[None], network.rope(len(ids), device))[0]
         for a, b in answers:
             right += bool((logits(network, x[a - 1:b - 1]).argmax(-1) == ids[a:b]).all())
             total += 1
@@ -95,7 +96,7 @@ def definitions(network, writer, words, device):
         ids += writer.encode(f"{answer}<|im_end|>")
         end = len(ids)
         ids = torch.tensor(padded(ids), device=device)
-        x = network.hidden(ids[None], m.rope_table(len(ids), device))[0, start - 1:end - 1]
+        x = network.hidden(ids[None], network.rope(len(ids), device))[0, start - 1:end - 1]
         right += bool((logits(network, x).argmax(-1) == ids[start:end]).all())
     return right
 
@@ -117,7 +118,7 @@ def main():
     writer = corpus.load(args.sources)
     networks = {}
     for ratio in args.ratios:
-        networks[ratio] = m.Model(ratio, torch.float32).to(device)
+        networks[ratio] = mixers.create(ratio, torch.float32).to(device)
         state = torch.load(args.checkpoints / f"{ratio}.pt", map_location=device)
         networks[ratio].load_state_dict({k: v.float() for k, v in state.items()})
     rng = random.Random(SEED)

@@ -1,5 +1,5 @@
-"""The family's network, written for fast training: the same function and the same parameter names as transformers'
-Qwen3_5ForCausalLM, so its state dict loads there unchanged (check_model.py holds the two equal).
+"""The network of the ratio family, written for fast training: the same function and the same parameter names as transformers'
+Qwen3_5ForCausalLM, so its state dict loads there unchanged (check_model.py holds the two equal). mixers.py builds on it.
 
 The gated delta rule runs in its chunked (WY) form with everything batched: the inverse of the unit triangular system by
 doubling, and the state at each chunk's start by a recursive pairwise scan instead of a loop over chunks.
@@ -17,13 +17,19 @@ CONFIG = dict(vocab_size=4096, hidden_size=256, intermediate_size=320, num_hidde
               linear_num_key_heads=3, linear_num_value_heads=3, max_position_embeddings=8192, tie_word_embeddings=True,
               rms_norm_eps=1e-6)
 ROPE_THETA, ROTARY_FACTOR = 100000.0, 0.5
-# Every n-th layer is full attention; 9 of 8 layers: none.
-INTERVAL = {"full": 1, "1-1": 2, "1-3": 4, "1-7": 8, "none": 9}
-LINEAR, FULL = "linear_attention", "full_attention"
+# Every n-th layer is full attention; 9 of 8 layers: none. The first five are the ratio family, with the gated delta rule in
+# the other layers; the names of the rest say what those have (mixers.py).
+INTERVAL = {"full": 1, "1-1": 2, "1-3": 4, "1-7": 8, "none": 9, "lightning-1-7": 8, "kda-1-3": 4, "window-1-7": 8}
+LINEAR, FULL, SLIDING = "linear_attention", "full_attention", "sliding_attention"
 
 
-def layer_types(ratio):
-    return [FULL if (i + 1) % INTERVAL[ratio] == 0 else LINEAR for i in range(CONFIG["num_hidden_layers"])]
+def layer_types(name):
+    other = SLIDING if name.startswith("window") else LINEAR
+    return [FULL if (i + 1) % INTERVAL[name] == 0 else other for i in range(CONFIG["num_hidden_layers"])]
+
+
+def file_name(name):
+    return f"hybridscope-{name}.gguf" if name[0].isalpha() and "-" in name else f"hybridscope-ratio-{name}.gguf"
 
 
 if torch.cuda.is_available():
@@ -214,9 +220,8 @@ def rotate(x, cos, sin):
     return torch.cat((a * cos - b * sin, b * cos + a * sin, rest), -1)
 
 
-def rope_table(length, device):
-    dim = int(CONFIG["head_dim"] * ROTARY_FACTOR)
-    frequency = 1.0 / ROPE_THETA ** (torch.arange(0, dim, 2, device=device, dtype=torch.float32) / dim)
+def rope_table(length, device, dim=int(CONFIG["head_dim"] * ROTARY_FACTOR), theta=ROPE_THETA):
+    frequency = 1.0 / theta ** (torch.arange(0, dim, 2, device=device, dtype=torch.float32) / dim)
     angle = torch.arange(length, device=device, dtype=torch.float32)[:, None] * frequency
     return angle.cos(), angle.sin()
 
@@ -232,34 +237,34 @@ class MLP(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, kind):
+    def __init__(self, kind, mixer, mixer_name="self_attn", norm=Norm):
         super().__init__()
         hidden = CONFIG["hidden_size"]
-        self.kind = kind
-        self.mixer_name = "linear_attn" if kind == LINEAR else "self_attn"
-        self.add_module(self.mixer_name, GatedDelta() if kind == LINEAR else Attention())
+        self.kind, self.mixer_name = kind, mixer_name
+        self.add_module(mixer_name, mixer)
         self.mlp = MLP()
-        self.input_layernorm, self.post_attention_layernorm = Norm(hidden), Norm(hidden)
+        self.input_layernorm, self.post_attention_layernorm = norm(hidden), norm(hidden)
 
     def forward(self, x, rope):
-        mixer = self.linear_attn if self.kind == LINEAR else self.self_attn
-        x = x + mixer(self.input_layernorm(x), rope)
+        x = x + getattr(self, self.mixer_name)(self.input_layernorm(x), rope)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
 class Trunk(nn.Module):
-    def __init__(self, types):
+    def __init__(self, layers, norm):
         super().__init__()
         self.embed_tokens = nn.Embedding(CONFIG["vocab_size"], CONFIG["hidden_size"])
-        self.layers = nn.ModuleList(Layer(kind) for kind in types)
-        self.norm = Norm(CONFIG["hidden_size"])
+        self.layers = nn.ModuleList(layers)
+        self.norm = norm(CONFIG["hidden_size"])
 
 
 class Model(nn.Module):
-    def __init__(self, ratio, dtype=torch.bfloat16):
+    norm = Norm
+
+    def __init__(self, name, dtype=torch.bfloat16):
         super().__init__()
         self.dtype = dtype
-        self.model = Trunk(layer_types(ratio))
+        self.model = Trunk(self.layers(layer_types(name)), self.norm)
         depth = CONFIG["num_hidden_layers"]
         for name, p in self.named_parameters():
             if p.dim() == 2:
@@ -269,10 +274,18 @@ class Model(nn.Module):
             elif p.dim() == 3:
                 nn.init.uniform_(p, -0.5, 0.5)
 
+    def layers(self, types):
+        for kind in types:
+            yield Layer(kind, GatedDelta(), "linear_attn") if kind == LINEAR else Layer(kind, Attention())
+
+    def rope(self, length, device):
+        """The tables that the layers of each kind rotate by."""
+        return {FULL: rope_table(length, device)}
+
     def hidden(self, ids, rope, layer=lambda module, x, rope: module(x, rope)):
         x = F.embedding(ids, self.model.embed_tokens.weight).to(self.dtype)
         for module in self.model.layers:
-            x = layer(module, x, rope)
+            x = layer(module, x, rope.get(module.kind))
         return x
 
     def loss(self, x, targets, weights):
@@ -282,5 +295,5 @@ class Model(nn.Module):
         return (each * weights.flatten()).sum(), weights.sum()
 
     def logits(self, ids):
-        x = self.hidden(ids, rope_table(ids.shape[1], ids.device))
+        x = self.hidden(ids, self.rope(ids.shape[1], ids.device))
         return linear(self.model.norm(x), self.model.embed_tokens.weight).float()
