@@ -1,4 +1,4 @@
-"""Ask a GGUF file of the family questions, through transformers' Qwen3_5ForCausalLM: chat.py FILE "question" ["next turn" ...]"""
+"""Ask a GGUF file of the family questions, through transformers' classes: chat.py FILE "question" ["next turn" ...]"""
 
 import re
 import sys
@@ -6,22 +6,17 @@ import sys
 import gguf
 import jinja2
 import torch
-from transformers import Qwen3_5ForCausalLM
 
 import corpus
 import export_gguf
 import model as m
-from check_model import reference_config
+from check_model import filled
 from tokenizers import Tokenizer
 
 
 def load(path):
-    ratio = re.search(r"ratio-(.*)\.gguf", str(path)).group(1)
-    network = Qwen3_5ForCausalLM(reference_config(ratio)).eval()
-    state = export_gguf.read(path)
-    state["lm_head.weight"] = state["model.embed_tokens.weight"]
-    network.load_state_dict(state)
-    return network
+    name = re.search(r"ratio-(.*)\.gguf", str(path)).group(1)
+    return filled(name, export_gguf.read(name, path))
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
-"""Read each GGUF file back into transformers' Qwen3_5ForCausalLM and compare it with the checkpoint it was made from, on
-held-out chat: mean loss of both, and the share of positions where their first choices agree. Writes the card's JSON."""
+"""Read each GGUF file back into transformers' class for it and compare it with the checkpoint it was made from, on held-out chat: mean
+loss of both, and the share of positions where their first choices agree. Writes the card's JSON, in which the entries of other
+models stay."""
 
 import argparse
 import hashlib
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 import chat
 import corpus
 import export_gguf
+import mixers
 import model as m
 
 
@@ -24,6 +26,7 @@ def main():
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--evaluation", type=Path, help="what evaluate.py wrote")
     parser.add_argument("--rows", type=int, default=2)
+    parser.add_argument("--ratios", nargs="+", default=list(m.INTERVAL))
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     writer = corpus.load(args.sources)
@@ -33,12 +36,17 @@ def main():
     answer = torch.roll(rows >> 14, -1, 1)[:, :-1] == corpus.ANSWER
     record = json.loads((args.checkpoints / "train.json").read_text())
     measured = json.loads(args.evaluation.read_text()) if args.evaluation else {}
-    card = {"family": "hybridscope-ratio", "architecture": "qwen35", "tokens": record["tokens"], "steps": record["steps"],
-            "batch_tokens": record["batch_tokens"], "training_seconds": round(record["seconds"], 1), "device": "one " + record["device"],
-            "rows": {"seed": record["seed"], "drills": record["drills"]}, "context_length": m.CONFIG["max_position_embeddings"], "license": export_gguf.LICENSE, "models": []}
-    for ratio in m.INTERVAL:
+    card = {"family": "hybridscope-ratio", "tokens": record["tokens"], "steps": record["steps"], "batch_tokens": record["batch_tokens"],
+            "rows": {"seed": record["seed"], "drills": record["drills"]}, "context_length": m.CONFIG["max_position_embeddings"],
+            "license": export_gguf.LICENSE, "models": []}
+    others = [f"hybridscope-ratio-{name}.gguf" for name in m.INTERVAL if name not in args.ratios]
+    if others and args.out.exists():
+        before = json.loads(args.out.read_text())
+        card["models"] = [entry for entry in before["models"] if entry["file"] in others]
+        assert before | {"models": card["models"]} == card, "the other models were trained on other rows"
+    for ratio in args.ratios:
         path = args.models / f"hybridscope-ratio-{ratio}.gguf"
-        network = m.Model(ratio, torch.float32)
+        network = mixers.create(ratio, torch.float32)
         network.load_state_dict({k: v.float() for k, v in torch.load(args.checkpoints / f"{ratio}.pt", map_location="cpu").items()})
         ours, theirs = network.logits(ids)[:, :-1], chat.load(path)(ids, use_cache=False).logits[:, :-1]
 
@@ -47,10 +55,12 @@ def main():
             return round(each.mean().item(), 4), round(each[answer].mean().item(), 4)
 
         agree = (ours.argmax(-1) == theirs.argmax(-1)).float().mean().item()
-        entry = {"file": path.name, "name": f"Hybridscope Ratio {export_gguf.NAMES[ratio]}", "ratio": ratio.replace("-", ":"),
+        entry = {"file": path.name, "name": f"Hybridscope Ratio {export_gguf.NAMES[ratio]}", "ratio": ":".join(ratio.split("-")[:2]),
+                 "mixer": export_gguf.MIXERS.get(ratio, "the gated delta rule"), "architecture": export_gguf.ARCHITECTURES.get(ratio, "qwen35"),
                  "layer_types": m.layer_types(ratio), "full_layers": m.layer_types(ratio).count(m.FULL),
                  "parameters": sum(p.numel() for p in network.parameters()), "bytes": path.stat().st_size,
                  "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "final_training_loss": record["loss"][ratio][-1],
+                 "training_seconds": round(record["seconds"], 1), "trained_together": list(record["loss"]), "device": "one " + record["device"],
                  "held_out_loss": {"checkpoint": losses(ours)[0], "gguf": losses(theirs)[0]},
                  "held_out_loss_answers": {"checkpoint": losses(ours)[1], "gguf": losses(theirs)[1]},
                  "first_choice_agreement": round(agree, 4),
@@ -58,6 +68,7 @@ def main():
                  "definitions": measured.get("definitions", {}).get(ratio, {}),
                  "loss_by_position": measured.get("loss_by_position", {}).get(ratio, {})}
         card["models"].append(entry)
+        card["models"].sort(key=lambda other: list(m.INTERVAL).index(other["file"].removeprefix("hybridscope-ratio-").removesuffix(".gguf")))
         print({k: entry[k] for k in ("file", "parameters", "final_training_loss", "held_out_loss", "held_out_loss_answers", "first_choice_agreement")}, flush=True)
     args.out.write_text(json.dumps(card, indent=2) + "\n")
 

@@ -26,13 +26,13 @@ def reference(name):
     rope = {"rope_type": "default", "rope_theta": m.ROPE_THETA}
     if name not in mixers.NETWORKS:
         return tf.Qwen3_5ForCausalLM(reference_config(name)).eval()
-    if name.startswith("lightning"):
+    if name.endswith("lightning"):
         factors = {f"{kind}_{which}_factor": mixers.ALPHA if which == "alpha" else 1.0
                    for kind in ("full_attn", "linear_attn", "mlp") for which in ("alpha", "beta")}
         config = tf.MiniMaxConfig(**common, **factors, num_local_experts=1, num_experts_per_tok=1, rope_parameters=rope, block_size=64)
         return tf.MiniMaxForCausalLM._from_config(config, experts_implementation="eager").eval()
     dense = {"mlp_layer_types": ["dense"] * m.CONFIG["num_hidden_layers"]}
-    if name.startswith("kda"):
+    if name.endswith("kda"):
         common.pop("head_dim")
         return tf.KimiLinearForCausalLM._from_config(tf.KimiLinearConfig(
             **common, **dense, kv_lora_rank=mixers.LATENT, qk_nope_head_dim=mixers.NOPE, qk_rope_head_dim=mixers.SHARED, v_head_dim=mixers.D,
@@ -43,6 +43,17 @@ def reference(name):
                                   attention_value_scale=mixers.VALUE_SCALE,
                                   rope_parameters={m.FULL: rope | share, m.SLIDING: rope | share | {"rope_theta": mixers.SLIDING_THETA}})
     return tf.MiMoV2FlashForCausalLM._from_config(config, attn_implementation="eager").eval()
+
+
+def filled(name, state):
+    """transformers' class with a network's weights."""
+    network = reference(name)
+    state = mixers.create(name).for_transformers(state) if name in mixers.NETWORKS else dict(state)
+    state["lm_head.weight"] = state["model.embed_tokens.weight"]
+    # Lightning attention's tables of decays, which no checkpoint holds.
+    tables = {k: v for k, v in network.state_dict().items() if k.rsplit(".")[-1] in ("slope_rate", "query_decay", "key_decay", "diagonal_decay")}
+    network.load_state_dict(state | tables)
+    return network
 
 
 def close(a, b, most, what):
@@ -121,12 +132,7 @@ def main():
         ours = mixers.create(name, torch.float32)
         for p in ours.parameters():
             p.data += 0.02 * torch.randn_like(p)
-        theirs = reference(name)
-        state = ours.state_dict()
-        state = ours.for_transformers(state) if name in mixers.NETWORKS else dict(state)
-        state["lm_head.weight"] = state["model.embed_tokens.weight"]
-        tables = {k: v for k, v in theirs.state_dict().items() if k.rsplit(".")[-1] in ("slope_rate", "query_decay", "key_decay", "diagonal_decay")}
-        theirs.load_state_dict(state | tables)
+        theirs = filled(name, ours.state_dict())
         ids = torch.randint(0, 4096, (2, 512))
         with torch.no_grad():
             a, b = ours.logits(ids), theirs(ids, use_cache=False).logits

@@ -22,10 +22,10 @@ TEMPLATE = """{%- for message in messages -%}
 {{- '<|im_start|>assistant\\n' -}}
 {%- endif -%}
 """
-NAMES = {"full": "Ratio Full", "1-1": "Ratio 1:1", "1-3": "Ratio 1:3", "1-7": "Ratio 1:7", "none": "Ratio None",
-         "lightning-1-7": "Lightning 1:7", "kda-1-3": "KDA 1:3", "window-1-7": "Window 1:7"}
-OTHERS = {"lightning-1-7": "lightning attention", "kda-1-3": "Kimi delta attention", "window-1-7": "a sliding window of 128 tokens with sinks"}
-ARCHITECTURES = {"lightning-1-7": "minimax-01", "kda-1-3": "kimi-linear", "window-1-7": "mimo2"}
+NAMES = {"full": "Full", "1-1": "1:1", "1-3": "1:3", "1-7": "1:7", "none": "None",
+         "1-7-lightning": "1:7 Lightning", "1-3-kda": "1:3 KDA", "1-7-window": "1:7 Window"}
+MIXERS = {"1-7-lightning": "lightning attention", "1-3-kda": "Kimi delta attention", "1-7-window": "a sliding window of 128 tokens with sinks"}
+ARCHITECTURES = {"1-7-lightning": "minimax-01", "1-3-kda": "kimi-linear", "1-7-window": "mimo2"}
 LICENSE = "cc0-1.0"
 COMMON = {
     "model.embed_tokens.weight": "token_embd.weight",
@@ -80,7 +80,7 @@ KIMI = COMMON | {
     "self_attn.kv_b_proj.weight": "attn_k_b.weight attn_v_b.weight",
 }
 MIMO = COMMON | {"self_attn.sinks": "attn_sinks.weight"}
-TENSORS = {"lightning-1-7": MINIMAX, "kda-1-3": KIMI, "window-1-7": MIMO}
+TENSORS = {"1-7-lightning": MINIMAX, "1-3-kda": KIMI, "1-7-window": MIMO}
 
 
 def gguf_names(model, name):
@@ -109,7 +109,7 @@ def to_gguf(model, name, value):
     if name.endswith("kv_b_proj.weight"):
         heads = value.reshape(mixers.HEADS, mixers.NOPE + mixers.D, mixers.LATENT)
         return [heads[:, :mixers.NOPE].transpose(0, 2, 1), heads[:, mixers.NOPE:]]
-    if model.startswith("lightning") and ".mlp." in name:
+    if model.endswith("lightning") and ".mlp." in name:
         return [value[None]]
     return [value]
 
@@ -131,7 +131,7 @@ def family_settings(w, model):
     """What the architectures call differently or have of their own."""
     c = m.CONFIG
     types = m.layer_types(model)
-    if model.startswith("lightning"):
+    if model.endswith("lightning"):
         heads(w, c["num_attention_heads"], c["num_key_value_heads"], c["head_dim"], c["head_dim"])
         w.add_rope_freq_base(m.ROPE_THETA)
         w.add_rope_dimension_count(c["head_dim"])  # whole heads: the form of transformers' port
@@ -139,7 +139,7 @@ def family_settings(w, model):
         w.add_expert_used_count(1)
         w.add_float32("minimax-01.residual_scale", mixers.ALPHA)
         w.add_array("minimax-01.attention.recurrent_layers", [t == m.LINEAR for t in types])
-    elif model.startswith("kda"):
+    elif model.endswith("kda"):
         heads(w, mixers.HEADS, [int(t == m.FULL) for t in types], mixers.LATENT + mixers.SHARED, mixers.LATENT)
         w.add_ssm_conv_kernel(c["linear_conv_kernel_dim"])
         w.add_uint32("kimi-linear.kda.head_dim", mixers.D)
@@ -148,7 +148,7 @@ def family_settings(w, model):
         w.add_value_length_mla(mixers.D)
         w.add_rope_dimension_count(mixers.SHARED)
         w.add_leading_dense_block_count(c["num_hidden_layers"])
-    elif model.startswith("window"):
+    elif model.endswith("window"):
         heads(w, mixers.QUERY_HEADS, [mixers.QUERY_HEADS // (1 if t == m.SLIDING else 2) for t in types], mixers.KEY_DIM, mixers.VALUE_DIM)
         w.add_rope_freq_base(m.ROPE_THETA)
         w.add_float32("mimo2.rope.freq_base_swa", mixers.SLIDING_THETA)
@@ -187,12 +187,12 @@ def write(model, state, tokenizer, path, trained_tokens):
     c = m.CONFIG
     w = gguf.GGUFWriter(str(path), ARCHITECTURES.get(model, "qwen35"))
     w.add_type("model")
-    w.add_name(f"Hybridscope {NAMES[model]}")
-    w.add_basename("Hybridscope-Mixers" if model in mixers.NETWORKS else "Hybridscope-Ratio")
+    w.add_name(f"Hybridscope Ratio {NAMES[model]}")
+    w.add_basename("Hybridscope-Ratio")
     w.add_size_label("5M")
     full = m.layer_types(model).count(m.FULL)
     w.add_description(f"A 5 million parameter model with full attention in {full} of {c['num_hidden_layers']} layers and "
-                      f"{OTHERS.get(model, 'the gated delta rule')} in the others; one of "
+                      f"{MIXERS.get(model, 'the gated delta rule')} in the others; one of "
                       f"{'eight' if model in mixers.NETWORKS else 'five'} trained on the same {trained_tokens / 1e6:.0f} million tokens to compare "
                       f"hybrid ratios{' and mixers' if model in mixers.NETWORKS else ''}.")
     w.add_license(LICENSE)
@@ -236,7 +236,7 @@ def write(model, state, tokenizer, path, trained_tokens):
             else:
                 kind = gguf.GGMLQuantizationType.Q8_0
                 w.add_tensor(target, gguf.quants.quantize(part, kind), raw_dtype=kind)
-    if model.startswith("lightning"):  # the router of the only expert
+    if model.endswith("lightning"):  # the router of the only expert
         for i in range(c["num_hidden_layers"]):
             w.add_tensor(f"blk.{i}.ffn_gate_inp.weight", np.zeros((1, c["hidden_size"]), np.float32))
     w.write_header_to_file()
@@ -275,9 +275,9 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     for ratio in args.ratios:
         if args.back:
-            torch.save(read(ratio, args.checkpoints / m.file_name(ratio)), args.out / f"{ratio}.pt")
+            torch.save(read(ratio, args.checkpoints / f"hybridscope-ratio-{ratio}.gguf"), args.out / f"{ratio}.pt")
             continue
-        path = args.out / m.file_name(ratio)
+        path = args.out / f"hybridscope-ratio-{ratio}.gguf"
         write(ratio, torch.load(args.checkpoints / f"{ratio}.pt", map_location="cpu"), args.tokenizer.read_text(), path, args.tokens)
         print(path, path.stat().st_size)
 

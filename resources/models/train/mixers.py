@@ -426,7 +426,7 @@ class MiMo(m.Model):
 
 # ---------------------------------------------------------------------------------------------------------------------------------
 
-NETWORKS = {"lightning-1-7": MiniMax, "kda-1-3": KimiLinear, "window-1-7": MiMo}
+NETWORKS = {"1-7-lightning": MiniMax, "1-3-kda": KimiLinear, "1-7-window": MiMo}
 
 
 def create(name, dtype=torch.bfloat16):

@@ -19,17 +19,13 @@ CONFIG = dict(vocab_size=4096, hidden_size=256, intermediate_size=320, num_hidde
 ROPE_THETA, ROTARY_FACTOR = 100000.0, 0.5
 # Every n-th layer is full attention; 9 of 8 layers: none. The first five are the ratio family, with the gated delta rule in
 # the other layers; the names of the rest say what those have (mixers.py).
-INTERVAL = {"full": 1, "1-1": 2, "1-3": 4, "1-7": 8, "none": 9, "lightning-1-7": 8, "kda-1-3": 4, "window-1-7": 8}
+INTERVAL = {"full": 1, "1-1": 2, "1-3": 4, "1-7": 8, "none": 9, "1-7-lightning": 8, "1-3-kda": 4, "1-7-window": 8}
 LINEAR, FULL, SLIDING = "linear_attention", "full_attention", "sliding_attention"
 
 
 def layer_types(name):
-    other = SLIDING if name.startswith("window") else LINEAR
+    other = SLIDING if name.endswith("window") else LINEAR
     return [FULL if (i + 1) % INTERVAL[name] == 0 else other for i in range(CONFIG["num_hidden_layers"])]
-
-
-def file_name(name):
-    return f"hybridscope-{name}.gguf" if name[0].isalpha() and "-" in name else f"hybridscope-ratio-{name}.gguf"
 
 
 if torch.cuda.is_available():

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Train the whole family again: data, five models at once, GGUF files, measurements.
-#   ./train_all.sh          one H100: 25 minutes, most of them training
+# Train the whole family again: data, eight models at once, GGUF files, measurements.
+#   ./train_all.sh          one H100: some 40 minutes, most of them training
 # Needs the packages of requirements.txt, a CUDA GPU, and the Debian packages named in README.md.
 set -e
 cd "$(dirname "$0")"
