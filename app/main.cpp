@@ -111,7 +111,7 @@ int main(int argc, char** argv) {
     QApplication::setApplicationName(QStringLiteral("hybridscope"));
     QApplication::setApplicationDisplayName(QStringLiteral("Hybridscope"));
     QApplication::setApplicationVersion(QStringLiteral(HS_VERSION));
-    QGuiApplication::setDesktopFileName(QStringLiteral("hybridscope"));
+    QGuiApplication::setDesktopFileName(QStringLiteral("org.hybridscope.hybridscope"));
 
     const Arguments arguments = parse(QApplication::arguments());
     if (!arguments.trouble.isEmpty()) {

@@ -1,5 +1,6 @@
 #include "app/main_window.h"
 
+#include "app/about_dialog.h"
 #include "engine/store/sessions.h"
 #include "ui/chat/chat_panel.h"
 #include "ui/compare/compare_panel.h"
@@ -26,7 +27,6 @@
 #include <QGuiApplication>
 #include <QHBoxLayout>
 #include <QHeaderView>
-#include <QLabel>
 #include <QMenuBar>
 #include <QMimeData>
 #include <QScreen>
@@ -681,34 +681,8 @@ void MainWindow::show_shortcuts() {
 }
 
 void MainWindow::show_about() {
-    auto* const dialog = new QDialog(this);
+    auto* const dialog = new AboutDialog(this);
     dialog->setAttribute(Qt::WA_DeleteOnClose);
-    dialog->setWindowTitle(tr("About Hybridscope"));
-    auto* const sign = new QLabel(dialog);
-    sign->setPixmap(windowIcon().pixmap(QSize(72, 72), devicePixelRatioF()));
-    auto* const title = new QLabel(QStringLiteral("Hybridscope " HS_VERSION), dialog);
-    set_text_role(title, "title");
-    auto* const words = new QLabel(
-        tr("An instrument for hybrid-attention language models: everything it shows is measured "
-           "on this machine by its own engine.\n\nFree software under the GNU General Public "
-           "License, version 3 or later. Made with Qt %1 and QCustomPlot.")
-            .arg(QString::fromLatin1(qVersion())),
-        dialog);
-    words->setWordWrap(true);
-    auto* const buttons = new QDialogButtonBox(QDialogButtonBox::Close, dialog);
-    connect(buttons, &QDialogButtonBox::rejected, dialog, &QDialog::reject);
-    auto* const row = new QHBoxLayout;
-    row->setSpacing(2 * kSpace);
-    auto* const texts = new QVBoxLayout;
-    texts->addWidget(title);
-    texts->addWidget(words);
-    row->addWidget(sign, 0, Qt::AlignTop);
-    row->addLayout(texts, 1);
-    auto* const column = new QVBoxLayout(dialog);
-    column->setContentsMargins(2 * kSpace, 2 * kSpace, 2 * kSpace, 2 * kSpace);
-    column->addLayout(row);
-    column->addWidget(buttons);
-    dialog->resize(440, 200);
     dialog->open();
 }
 

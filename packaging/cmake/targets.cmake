@@ -22,7 +22,8 @@ if(HS_FUZZ)
   target_link_options(hs_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 if(MINGW)
-  target_link_options(hs_options INTERFACE -static -static-libgcc -static-libstdc++)
+  target_link_options(hs_options INTERFACE -static -static-libgcc -static-libstdc++
+    -Wl,--no-insert-timestamp)
 endif()
 
 # hs_engine_library(hs_files SOURCES a.cpp ... LINKS hs_core ...): no Qt, ever.
