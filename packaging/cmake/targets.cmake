@@ -1,8 +1,18 @@
 # How targets are made here: one include root, warnings as errors, hidden global choices in one place.
 add_library(hs_options INTERFACE)
 target_include_directories(hs_options INTERFACE ${CMAKE_SOURCE_DIR})
-target_compile_options(hs_options INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror
-  -ffile-prefix-map=${CMAKE_SOURCE_DIR}=.)
+if(MSVC)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    message(FATAL_ERROR "cl.exe has no statement expressions, which TRY is made of: take Visual "
+      "Studio's clang-cl, by -DCMAKE_CXX_COMPILER=clang-cl or -T ClangCL")
+  endif()
+  target_compile_options(hs_options INTERFACE /W3 /EHsc /utf-8 /bigobj)
+  target_compile_definitions(hs_options INTERFACE NOMINMAX _USE_MATH_DEFINES
+    _CRT_SECURE_NO_WARNINGS)
+else()
+  target_compile_options(hs_options INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror
+    -ffile-prefix-map=${CMAKE_SOURCE_DIR}=.)
+endif()
 target_compile_definitions(hs_options INTERFACE HS_VERSION="${PROJECT_VERSION}")
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 gives these for correct code: moved-from locals of TRY, PR 105329 (std::string), and

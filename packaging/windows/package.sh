@@ -23,7 +23,7 @@ for program in "$work/$name"/bin/*.exe; do
   [ -z "$foreign" ] || { echo "package.sh: $program asks for $foreign" >&2; exit 1; }
 done
 makensis -V2 -WX -INPUTCHARSET UTF8 -DVERSION="$version" -DSOURCE="$work/$name" \
-  -DICON="$build/packaging/hybridscope.ico" -DOUT="$out/Hybridscope-Setup.exe" "$here/installer.nsi"
+  -DICON="$here/../../resources/icons/hybridscope.ico" -DOUT="$out/Hybridscope-Setup.exe" "$here/installer.nsi"
 
 cp "$here/portable.cmd" "$work/$name/"
 find "$work/$name" -exec touch --date="@$SOURCE_DATE_EPOCH" {} +
