@@ -35,15 +35,17 @@ mkdir -p "$out"/{bin,lib,fallback,plugins,etc}
 cp -a "$installed/bin/." "$out/bin/"
 cp -a "$installed/share" "$out/share"
 
-take() { # file on this machine, path in the bundle
-  local source package
+take() { # file on this machine, path in the bundle, Debian's package if it is known
+  local source package=${3:-}
   mkdir -p "$out/$(dirname "$2")"
   cp -L "$1" "$out/$2"
-  # dpkg knows a file by the name it was packed with: with or without /usr, behind its link.
-  source=$(readlink -f "$1")
-  package=$(dpkg-query -S "$source" "${source#/usr}" "$1" "${1#/usr}" 2>/dev/null |
-    sed -n '1s/[:,].*//p') || true
-  [ -n "$package" ] || { echo "bundle.sh: no package owns $1" >&2; exit 1; }
+  if [ -z "$package" ]; then
+    # dpkg knows a file by the name it was packed with: with or without /usr, behind its link.
+    source=$(readlink -f "$1")
+    package=$(dpkg-query -S "$source" "${source#/usr}" "$1" "${1#/usr}" 2>/dev/null |
+      sed -n '1s/[:,].*//p') || true
+    [ -n "$package" ] || { echo "bundle.sh: no package owns $1" >&2; exit 1; }
+  fi
   printf '%s\t%s\n' "$2" "$package" >>"$parts"
 }
 
@@ -77,10 +79,10 @@ printf '[Paths]\nPrefix = ..\nPlugins = plugins\n' >"$out/bin/qt.conf"
 
 # --- what libraries read -------------------------------------------------------------------------
 while read -r file; do
-  take "$file" "share/X11/xkb/${file#/usr/share/X11/xkb/}"
+  take "$file" "share/X11/xkb/${file#/usr/share/X11/xkb/}" xkb-data
 done < <(find /usr/share/X11/xkb -type f ! -path '*/compiled/*' | LC_ALL=C sort)
 for font in DejaVuSans DejaVuSans-Bold DejaVuSansMono DejaVuSansMono-Bold; do
-  take "/usr/share/fonts/truetype/dejavu/$font.ttf" "share/fonts/$font.ttf"
+  take "/usr/share/fonts/truetype/dejavu/$font.ttf" "share/fonts/$font.ttf" fonts-dejavu-core
 done
 cp "$here/fonts.conf" "$out/etc/fonts.conf"
 
