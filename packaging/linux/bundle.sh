@@ -56,7 +56,11 @@ done
 while read -r name file; do
   [[ $name =~ $never ]] && continue
   group=$(fallback_group "$name")
-  take "$file" "${group:+fallback/$group/}${group:-lib/}${group:+$name}${group:-$name}"
+  if [ -n "$group" ]; then
+    take "$file" "fallback/$group/$name"
+  else
+    take "$file" "lib/$name"
+  fi
 done < <({ ldd "$out/bin/hybridscope"; ldd "${plugins[@]/#/$qt_plugins/}"; } |
   awk '$2 == "=>" && $3 ~ /^\// { print $1, $3 }' | LC_ALL=C sort -u)
 

@@ -15,8 +15,8 @@ step "every library is found, none of it outside the bundle but glibc"
 inside sh -c "cd '$folder/$name' && for file in bin/hybridscope plugins/*/*.so; do
   LD_LIBRARY_PATH=\$(printf '%s:' fallback/*) ldd \$file; done" >"$root/tmp/ldd.txt"
 ! grep 'not found' "$root/tmp/ldd.txt" || fail "libraries are missing"
-! grep -E '=> /(usr/)?lib' "$root/tmp/ldd.txt" | grep -vE ' (libc|libm|libdl|libpthread|librt|libresolv)\.so' |
-  grep -v 'ld-linux' || fail "taken from the system"
+foreign=$(awk '$3 ~ "^/(usr/)?lib" && $1 !~ /^lib(c|m|dl|pthread|rt|resolv)[.]so/' "$root/tmp/ldd.txt")
+[ -z "$foreign" ] || fail "taken from the system: $foreign"
 look_at_program "a folder/$name/hybridscope" "a folder/$name/hybridscope-cli"
 
 step "on a screen"

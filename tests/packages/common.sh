@@ -20,9 +20,10 @@ package() { # name: its path, if it was built
   printf '%s\n' "$packages/$1"
 }
 
-# A clean system of a release, made once and unpacked for each test; gone when the test ends.
+# A clean system of a release, made once and unpacked for each test; gone when the test ends. Those
+# of Ubuntu need its keys: Debian's package ubuntu-keyring.
 new_root() { # suite
-  local suite=$1 scripts
+  local suite=$1 scripts components
   root=$roots/$suite-$$
   mkdir -p "$roots"
   trap 'rm -rf --one-file-system "$root"' EXIT
@@ -32,7 +33,9 @@ new_root() { # suite
     cp -r /usr/share/debootstrap/. "$scripts/"
     # Releases newer than debootstrap are made as those before them.
     [ -e "$scripts/scripts/$suite" ] || ln -s gutsy "$scripts/scripts/$suite"
-    DEBOOTSTRAP_DIR=$scripts debootstrap --variant=minbase "$suite" "$root" >"$roots/$suite.log" ||
+    components=main
+    grep -q ubuntu "$scripts/scripts/$suite" && components=main,universe
+    DEBOOTSTRAP_DIR=$scripts debootstrap --variant=minbase --components=$components "$suite" "$root" >"$roots/$suite.log" ||
       fail "debootstrap: see $roots/$suite.log"
     rm -rf "$scripts" "$root"/var/cache/apt/archives/*.deb
     tar -C "$root" -cf "$roots/$suite.tar.new" .
