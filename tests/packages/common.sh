@@ -20,24 +20,18 @@ package() { # name: its path, if it was built
   printf '%s\n' "$packages/$1"
 }
 
-# A clean system of a release, made once and unpacked for each test; gone when the test ends. Those
-# of Ubuntu need its keys: Debian's package ubuntu-keyring.
+# A clean system, unpacked for each test and gone when it ends. Those of Debian are made once; another
+# one is used where its tree lies in $roots as SUITE.tar.
 new_root() { # suite
-  local suite=$1 scripts components
+  local suite=$1
   root=$roots/$suite-$$
   mkdir -p "$roots"
   trap 'rm -rf --one-file-system "$root"' EXIT
   if [ ! -f "$roots/$suite.tar" ]; then
     step "making a clean $suite"
-    scripts=$(mktemp -d)
-    cp -r /usr/share/debootstrap/. "$scripts/"
-    # Releases newer than debootstrap are made as those before them.
-    [ -e "$scripts/scripts/$suite" ] || ln -s gutsy "$scripts/scripts/$suite"
-    components=main
-    grep -q ubuntu "$scripts/scripts/$suite" && components=main,universe
-    DEBOOTSTRAP_DIR=$scripts debootstrap --variant=minbase --components=$components "$suite" "$root" >"$roots/$suite.log" ||
+    debootstrap --variant=minbase "$suite" "$root" >"$roots/$suite.log" ||
       fail "debootstrap: see $roots/$suite.log"
-    rm -rf "$scripts" "$root"/var/cache/apt/archives/*.deb
+    rm -f "$root"/var/cache/apt/archives/*.deb
     tar -C "$root" -cf "$roots/$suite.tar.new" .
     mv "$roots/$suite.tar.new" "$roots/$suite.tar"
   else
