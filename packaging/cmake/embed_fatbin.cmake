@@ -2,9 +2,10 @@
 # .incbin. No CUDA language, no CUDA run time, nothing of NVIDIA's at link time; the driver loads the
 # fatbins when a program opens the device. Without nvcc the build says so and goes on.
 option(HS_CUDA "build the CUDA backend, where nvcc is" ON)
-# "90a" is machine code for that target; "80-virtual" is code the driver compiles for later cards.
+# "90a" is machine code for that target; "80-virtual" is code that the driver compiles for any card
+# from the RTX 30 series on when it is first used.
 # A release: 80;86;89;90a;100;120;80-virtual
-set(HS_CUDA_ARCHS "90a" CACHE STRING "targets of the CUDA kernels")
+set(HS_CUDA_ARCHS "90a;80-virtual" CACHE STRING "targets of the CUDA kernels")
 
 if(HS_CUDA)
   find_program(HS_NVCC nvcc HINTS ENV CUDA_PATH PATHS /usr/local/cuda/bin PATH_SUFFIXES bin

@@ -63,8 +63,12 @@ function(hs_test name)
   if(NOT A_TIMEOUT)
     set(A_TIMEOUT 300)
   endif()
+  if(HS_SANITIZE)
+    math(EXPR A_TIMEOUT "4 * ${A_TIMEOUT}")
+  endif()
+  math(EXPR function_timeout "1000 * ${A_TIMEOUT}") # Qt Test has one of its own, in ms
   set_tests_properties(${name} PROPERTIES TIMEOUT ${A_TIMEOUT}
-    ENVIRONMENT "QT_QPA_PLATFORM=offscreen;QT_LOGGING_RULES=qt.qpa.*=false")
+    ENVIRONMENT "QT_QPA_PLATFORM=offscreen;QT_LOGGING_RULES=qt.qpa.*=false;QTEST_FUNCTION_TIMEOUT=${function_timeout}")
 endfunction()
 
 # hs_fuzz(name SOURCES a_fuzz.cpp LINKS hs_files): a libFuzzer target over tests/fuzz/corpus/<name>.
