@@ -168,7 +168,7 @@ Result<ModelInspection> inspect_model(const std::filesystem::path& path, DType k
         seen.bytes_by_format[to_string(tensor.dtype)] += tensor.bytes;
         seen.weight_bytes += tensor.bytes;
     }
-    if (seen.weights_present) {
+    if (seen.weights_present && read.spec.cannot_run.empty()) {
         seen.unused_tensors =
             TRY(Model::unused_tensors(checkpoint, read).with_context(utf8_from_path(path)));
     }
@@ -231,7 +231,7 @@ std::string to_text(const ModelInspection& seen) {
     const ParameterCount& p = seen.parameters;
     std::string text;
     const auto line = [&](const char* name, const std::string& value) {
-        text += fmt::format("{:<17}{}\n", name, value);
+        text += fmt::format("{:<21}{}\n", name, value);
     };
     line("model", spec.name);
     line("family", fmt::format("{} ({}, {})", spec.family, seen.architecture, seen.container));

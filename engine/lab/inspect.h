@@ -32,7 +32,9 @@ struct ModelInspection {
     ParameterCount parameters;
     std::map<std::string, std::int64_t> bytes_by_format; // "Q8_0": ...; empty without weights
     std::int64_t weight_bytes = 0;
-    std::vector<std::string> unused_tensors; // of the checkpoint, with the reason where it is known
+    // Of the checkpoint, with the reason where it is known; none are told of a model that cannot
+    // run.
+    std::vector<std::string> unused_tensors;
     DType kv_dtype = DType::F16;
     std::vector<StateForecast> state; // at 4K, 32K, 128K and 1M
     std::int64_t growth_bytes_per_token = 0;

@@ -12,6 +12,7 @@
 #include "engine/spec/ratio.h"
 
 #include <QElapsedTimer>
+#include <QTemporaryDir>
 #include <QtTest>
 
 #include <algorithm>
@@ -225,6 +226,25 @@ void PublishedTest::WhatCannotRunSaysWhy() {
         QVERIFY2(text.find(reason) != std::string::npos, text.c_str());
         QVERIFY(text.find(seen->spec.name) != std::string::npos);
     }
+    // The same with weights beside the configuration.
+    QTemporaryDir folder;
+    QVERIFY(
+        QFile::copy(QString::fromStdString(utf8_from_path(*path)), folder.filePath("config.json")));
+    const QByteArray header = R"({"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})";
+    QFile weights(folder.filePath("model.safetensors"));
+    QVERIFY(weights.open(QIODevice::WriteOnly));
+    const auto length = static_cast<std::uint64_t>(header.size());
+    weights.write(reinterpret_cast<const char*>(&length), sizeof(length));
+    weights.write(header + QByteArray(4, '\0'));
+    weights.close();
+    const auto with_weights =
+        inspect_model(path_from_utf8(folder.path().toStdString()), DType::BF16);
+    QVERIFY2(with_weights.ok(), with_weights.ok() ? "" : with_weights.error().text().c_str());
+    QVERIFY(with_weights->weights_present);
+    const auto loaded = load_model(backend, path_from_utf8(folder.path().toStdString()), {});
+    QVERIFY(!loaded.ok());
+    QVERIFY(loaded.error().text().find(reason) != std::string::npos);
+
     const auto made = Model::synthetic(backend, seen->spec, 1, DType::BF16);
     QVERIFY(!made.ok());
     QCOMPARE(made.error().code, ErrorCode::Unsupported);

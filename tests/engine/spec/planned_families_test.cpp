@@ -6,6 +6,7 @@
 #include "engine/lab/planner.h"
 #include "engine/spec/families.h"
 #include "engine/spec/ratio.h"
+#include "tests/engine/spec/configs.h"
 #include "tests/support/tiny_gguf.h"
 
 #include <QTemporaryDir>
@@ -25,22 +26,6 @@ Json published(const char* name) {
         qFatal("%s", json.error().text().c_str());
     }
     return std::move(*json);
-}
-
-Result<SpecAndTensors> read_file(const std::string& content, const char* file_name) {
-    QTemporaryDir folder;
-    const std::filesystem::path path =
-        std::filesystem::path(folder.path().toStdString()) / file_name;
-    std::ofstream(path, std::ios::binary) << content;
-    auto file = Checkpoint::open(path, Need::HeaderOnly);
-    if (!file.ok()) {
-        return std::move(file).error();
-    }
-    return read_model(*file);
-}
-
-Result<SpecAndTensors> read_config(const Json& config) {
-    return read_file(config.dump(), "config.json");
 }
 
 ModelSpec spec_of(const Json& config) {
@@ -69,8 +54,18 @@ public:
     }
     GgufWriter& writer() { return m_writer; }
     Result<SpecAndTensors> read() const {
+        QTemporaryDir folder;
+        const std::filesystem::path path =
+            std::filesystem::path(folder.path().toStdString()) / "ours.gguf";
         const Bytes bytes = m_writer.bytes();
-        return read_file({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, "ours.gguf");
+        std::ofstream(path, std::ios::binary)
+            .write(reinterpret_cast<const char*>(bytes.data()),
+                   static_cast<std::streamsize>(bytes.size()));
+        auto file = Checkpoint::open(path, Need::HeaderOnly);
+        if (!file.ok()) {
+            return std::move(file).error();
+        }
+        return read_model(*file);
     }
 
 private:
