@@ -92,6 +92,14 @@ class ValuesTest : public QObject {
     Q_OBJECT
 
 private slots:
+    void BundledModelsAreNamedByRatioAndMixer() {
+        const auto label = [](const char* name) { return bundled_label(QString::fromUtf8(name)); };
+        QCOMPARE(label("hybridscope-ratio-full"), QStringLiteral("Full attention"));
+        QCOMPARE(label("hybridscope-ratio-1-3"), QStringLiteral("Ratio 1:3"));
+        QCOMPARE(label("hybridscope-ratio-1-3-kda"), QStringLiteral("Ratio 1:3, kda"));
+        QCOMPARE(label("hybridscope-ratio-none"), QStringLiteral("No full attention"));
+    }
+
     void EachQuantityIsPrintedInOneWay() {
         const QString thin(QChar(0x202F));
         QCOMPARE(bytes_text(640), QStringLiteral("640%1B").arg(thin));

@@ -52,7 +52,11 @@ QString label_of(const std::string& model) {
         if (name == QLatin1String("none")) {
             return ComparePanel::tr("none full");
         }
-        return name.replace(QLatin1Char('-'), QLatin1Char(':'));
+        // "1-3" is 1:3, "1-3-kda" is 1:3 kda.
+        const QStringList parts = name.split(QLatin1Char('-'));
+        return QStringList(parts.mid(0, 2)).join(QLatin1Char(':')) +
+               (parts.size() > 2 ? QLatin1Char(' ') + parts.mid(2).join(QLatin1Char(' '))
+                                 : QString());
     }
     return name.isEmpty() ? QString::fromStdString(model) : name;
 }
