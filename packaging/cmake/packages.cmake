@@ -10,7 +10,7 @@ set(CPACK_PACKAGE_DESCRIPTION
 sliding-window layers, put ratios of them side by side on the same prompt,
 and watch memory, throughput and the state of every layer while it happens.
 .
-Five small models come with the program; GGUF and safetensors files are
+Eight small models come with the program; GGUF and safetensors files are
 opened as they are. No network and no account are needed. The package also
 has hybridscope-cli, the same engine without a window.")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
