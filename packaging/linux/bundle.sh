@@ -73,7 +73,7 @@ search() { # path, files
     patchelf --set-rpath "$path" "$file"
   done
 }
-find "$out/lib" "$out/fallback" "$out/plugins" -type f -exec chmod 644 {} +
+find "$out/lib" "$out/fallback" "$out/plugins" -type f -exec chmod 755 {} +
 find "$out/lib" "$out/fallback" "$out/plugins" -type f -exec strip --strip-unneeded {} +
 search '$ORIGIN/../lib' "$out/bin/hybridscope"
 search '$ORIGIN' "$out"/lib/*
@@ -97,8 +97,10 @@ cp "$here/install.sh" "$out/install.sh"
 cp "$here/../../LICENSE" "$out/LICENSE"
 licences=$out/share/doc/hybridscope/licences
 mkdir -p "$licences/common"
-for package in $(cut -f 2 "$parts" | LC_ALL=C sort -u); do
-  cp -L "/usr/share/doc/$package/copyright" "$licences/$package"
+for package in $(cut -f 2 "$parts" | LC_ALL=C sort -u); do # one for all parts of a source
+  # shellcheck disable=SC2016 # the field is dpkg's
+  cp -L "/usr/share/doc/$package/copyright" \
+    "$licences/$(dpkg-query -W -f '${source:Package}' "$package")"
 done
 cp -L /usr/share/common-licenses/{Apache-2.0,GPL-2,GPL-3,LGPL-2,LGPL-2.1,LGPL-3,MPL-1.1} \
   "$licences/common/"

@@ -8,7 +8,7 @@ build=$(cd "$1" && pwd)
 mkdir -p "$2"
 out=$(cd "$2" && pwd)
 # shellcheck source=/dev/null
-. "$build/packaging/release.sh" # version, release_date, app_id, SOURCE_DATE_EPOCH
+. "$build/packaging/release.sh" # version, app_id, SOURCE_DATE_EPOCH
 export LC_ALL=C TZ=UTC
 umask 022
 work=$build/packaging/work
@@ -63,24 +63,27 @@ makeself --quiet --gzip --sha256 --nox11 \
 # --- rpm -----------------------------------------------------------------------------------------
 say "hybridscope-$version-1.x86_64.rpm"
 root=$work/rpm-root
-mkdir -p "$root/usr/bin" "$root/usr/lib" "$root/usr/share"
-cp -a "$work/$name" "$root/usr/lib/hybridscope"
+home=$root/usr/libexec/hybridscope
+mkdir -p "$root/usr/bin" "$root/usr/libexec" "$root/usr/share"
+cp -a "$work/$name" "$home"
 for folder in applications bash-completion doc icons man metainfo mime; do
-  mv "$root/usr/lib/hybridscope/share/$folder" "$root/usr/share/"
+  mv "$home/share/$folder" "$root/usr/share/"
 done
-rm "$root/usr/lib/hybridscope"/{install.sh,hybridscope-cli}
-mv "$root/usr/lib/hybridscope/LICENSE" "$root/usr/share/doc/hybridscope/"
-ln -s ../lib/hybridscope/hybridscope "$root/usr/bin/hybridscope"
-ln -s ../lib/hybridscope/bin/hybridscope-cli "$root/usr/bin/hybridscope-cli"
+rm "$home"/{install.sh,hybridscope-cli}
+mv "$home/LICENSE" "$root/usr/share/doc/hybridscope/"
+ln -s ../libexec/hybridscope/hybridscope "$root/usr/bin/hybridscope"
+ln -s ../libexec/hybridscope/bin/hybridscope-cli "$root/usr/bin/hybridscope-cli"
 stamp "$root"
 rpmbuild -bb --quiet --target x86_64 --define "_topdir $work/rpm" --define "hs_root $root" \
   "$build/packaging/hybridscope.spec" >"$work/rpm.log" 2>&1 || { cat "$work/rpm.log"; exit 1; }
 cp "$work/rpm/RPMS/x86_64/hybridscope-$version-1.x86_64.rpm" "$out/"
+rpmlint --rpmlintrc "$here/rpmlintrc" "$out/hybridscope-$version-1.x86_64.rpm" \
+  >"$work/rpmlint.log" 2>&1 || { cat "$work/rpmlint.log"; exit 1; }
 
 # --- AppImage, Flatpak ---------------------------------------------------------------------------
 say "$name.AppImage"
 "$here/../appimage/make.sh" "$work/$name" "$app_id" "$out/$name.AppImage"
-flatpak-builder --state-dir="$work/flatpak" --show-manifest "$build/packaging/$app_id.yml" >/dev/null
+(cd "$work" && flatpak-builder --show-manifest "$build/packaging/$app_id.yml") >/dev/null
 
 # --- what is in it -------------------------------------------------------------------------------
 # Its lines are: file (none where it is compiled into a program), Debian's package.

@@ -6,7 +6,10 @@
 Target amd64-unicode
 ManifestDPIAware true
 ManifestLongPathAware true
-SetCompressor /SOLID lzma
+!ifndef COMPRESSOR ; tests take a faster one
+  !define COMPRESSOR "/SOLID lzma"
+!endif
+SetCompressor ${COMPRESSOR}
 
 !define KEY "Software\Hybridscope"
 !define UNINSTALL "Software\Microsoft\Windows\CurrentVersion\Uninstall\Hybridscope"

@@ -3,6 +3,7 @@
 # over it, removal.    usage: rpm.sh [SUITE]
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 suite=${1:-bookworm}
+build=${HS_BUILD:-$tree/build}
 rpm=$(package "hybridscope-$version-1.x86_64.rpm")
 new_root "$suite"
 inside apt-get update -qq
@@ -12,10 +13,10 @@ rpm -qp --requires "$rpm" | grep -vE '^rpmlib\(' >"$root/tmp/requires"
   fail "it asks for more than glibc: $(cat "$root/tmp/requires")"
 
 step "an older version"
+sed "s/^Version: .*/Version: 0.0.9/; s/- $version-1/- 0.0.9-1/; s/w12.zstdio/w1.zstdio/" \
+  "$build/packaging/hybridscope.spec" >"$root/tmp/old.spec"
 rpmbuild -bb --quiet --target x86_64 --define "_topdir $root/tmp/old" \
-  --define "hs_root ${HS_BUILD:-$tree/build}/packaging/work/rpm-root" \
-  <(sed "s/^Version: .*/Version: 0.0.9/; s/- $version-1/- 0.0.9-1/" \
-    "${HS_BUILD:-$tree/build}/packaging/hybridscope.spec") >/dev/null
+  --define "hs_root $build/packaging/work/rpm-root" "$root/tmp/old.spec" >/dev/null 2>&1
 # glibc is there, but not in this system's list of .rpm files.
 inside rpm --nodeps -i /tmp/old/RPMS/x86_64/hybridscope-0.0.9-1.x86_64.rpm
 as_person "hybridscope --offscreen-demo out >/dev/null"
