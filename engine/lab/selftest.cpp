@@ -33,6 +33,9 @@ std::size_t at(std::int64_t i) {
 constexpr double kPointwise = 2e-6;
 constexpr double kSoftmax = 2e-5;
 constexpr double kRecurrent = 1e-4; // rounding carried through 70 state updates
+// Inputs of eight bits through four layers: 0.05 in the median of random models, 0.15 in the worst
+// of forty. What is mistaken is off by its own size.
+constexpr double kEightBits = 0.3;
 // Of a product: times the sum of |x w|, for float32 sums in any sensible order.
 constexpr double kProduct = 64 * 0x1p-24;
 
@@ -1259,10 +1262,9 @@ private:
         constexpr std::int64_t kInter = 512;
         constexpr std::int64_t kVocab = 32;
         constexpr int kLayers = 4;
-        // Inputs in eight bits, four layers deep: rows of another step would be wholly off.
-        constexpr double kRounded = 0.25;
-        for (const auto& [dtype, bound] :
-             {std::pair{DType::BF16, kSoftmax}, {DType::Q8_0, kRounded}, {DType::Q4_K, kRounded}}) {
+        for (const auto& [dtype, bound] : {std::pair{DType::BF16, kSoftmax},
+                                           {DType::Q8_0, kEightBits},
+                                           {DType::Q4_K, kEightBits}}) {
             for (const std::int64_t tokens : {1, 3}) {
                 const Matrix table = TRY(matrix(DType::F32, kVocab, kHidden));
                 const Matrix gate = TRY(matrix(dtype, kInter, kHidden));
