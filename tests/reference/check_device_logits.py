@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Holds a device to the reference logits: runs `hybridscope-cli logits --device D` over checkpoints
-of the layout of tests/data/checkpoints, whole and in pieces, and compares with expected.safetensors.
+of the layout of tests/data/checkpoints (packed ones are unpacked first), whole and in pieces, and
+compares with expected.safetensors.
 
 check_device_logits.py CLI [--device cuda] [--folder tests/data/checkpoints] [--jobs 8]
                        [--bound 1e-3] [--only NAME] [--json OUT]
@@ -14,6 +15,7 @@ import pathlib
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 
 
@@ -75,8 +77,16 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as unpacked:
+        for archive in options.folder.glob(f"*{options.only}*.tar.xz"):
+            with tarfile.open(archive) as tar:
+                tar.extractall(unpacked, filter="data")
+        return check_all(options, [options.folder, pathlib.Path(unpacked)])
+
+
+def check_all(options, places):
     jobs = []
-    for folder in sorted(options.folder.iterdir()):
+    for folder in sorted(entry for place in places for entry in place.iterdir()):
         expected = folder / "expected.safetensors"
         if not expected.exists() or options.only not in folder.name:
             continue

@@ -43,6 +43,20 @@ private slots:
         QVERIFY2(failed.empty(), selftest_table(failed).c_str());
     }
 
+    void EveryOpOnAGpuAgreesWithItsReference() {
+        const auto backend = open_backend({.device = "cuda"});
+        if (!backend.ok()) {
+            QSKIP(backend.error().what.c_str());
+        }
+        const auto rows = selftest(**backend, {});
+        QVERIFY(rows.ok());
+        QVERIFY(rows->size() > 150);
+        std::vector<SelftestRow> failed;
+        std::copy_if(rows->begin(), rows->end(), std::back_inserter(failed),
+                     [](const SelftestRow& r) { return !r.passed; });
+        QVERIFY2(failed.empty(), selftest_table(failed).c_str());
+    }
+
     void AnAbsentDeviceSaysWhatToDo() {
         for (const DeviceReport& report : list_devices()) {
             QVERIFY(report.usable || !report.reason.empty());
