@@ -96,7 +96,7 @@ private slots:
         const auto label = [](const char* name) { return bundled_label(QString::fromUtf8(name)); };
         QCOMPARE(label("hybridscope-ratio-full"), QStringLiteral("Full attention"));
         QCOMPARE(label("hybridscope-ratio-1-3"), QStringLiteral("Ratio 1:3"));
-        QCOMPARE(label("hybridscope-ratio-1-3-kda"), QStringLiteral("Ratio 1:3, kda"));
+        QCOMPARE(label("hybridscope-ratio-1-3-kda"), QStringLiteral("Ratio 1:3, KDA"));
         QCOMPARE(label("hybridscope-ratio-none"), QStringLiteral("No full attention"));
     }
 

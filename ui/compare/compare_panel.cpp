@@ -45,18 +45,16 @@ QString label_of(const std::string& model) {
     QString name = QFileInfo(QString::fromStdString(model)).completeBaseName();
     static const QString kBundled = QStringLiteral("hybridscope-ratio-");
     if (name.startsWith(kBundled)) {
-        name = name.mid(kBundled.size());
-        if (name == QLatin1String("full")) {
+        const QString kind = name.mid(kBundled.size());
+        if (kind == QLatin1String("full")) {
             return ComparePanel::tr("full");
         }
-        if (name == QLatin1String("none")) {
+        if (kind == QLatin1String("none")) {
             return ComparePanel::tr("none full");
         }
-        // "1-3" is 1:3, "1-3-kda" is 1:3 kda.
-        const QStringList parts = name.split(QLatin1Char('-'));
-        return QStringList(parts.mid(0, 2)).join(QLatin1Char(':')) +
-               (parts.size() > 2 ? QLatin1Char(' ') + parts.mid(2).join(QLatin1Char(' '))
-                                 : QString());
+        // Of "Ratio 1:3, KDA" the part that tells arms apart.
+        static const QRegularExpression ratio(QStringLiteral("\\d.*"));
+        return ratio.match(bundled_label(name)).captured();
     }
     return name.isEmpty() ? QString::fromStdString(model) : name;
 }

@@ -112,24 +112,6 @@ std::vector<LibraryModel::Entry> scan(const QStringList& places) {
 
 } // namespace
 
-QString bundled_label(const QString& name) {
-    // What stands beside full attention is named where it is not the gated delta rule.
-    static const QRegularExpression ratio(QStringLiteral("(\\d+)-(\\d+)(?:-(\\w+))?$"));
-    const QRegularExpressionMatch match = ratio.match(name);
-    if (match.hasMatch()) {
-        const QString mixer = match.captured(3);
-        return LibraryModel::tr("Ratio %1:%2").arg(match.captured(1), match.captured(2)) +
-               (mixer.isEmpty() ? QString() : QStringLiteral(", ") + mixer);
-    }
-    if (name.contains(QLatin1String("none")) || name.contains(QLatin1String("linear"))) {
-        return LibraryModel::tr("No full attention");
-    }
-    if (name.contains(QLatin1String("full"))) {
-        return LibraryModel::tr("Full attention");
-    }
-    return name;
-}
-
 QString first_bundled_model() {
     const std::vector<NamedModel> bundled = bundled_models();
     for (const NamedModel& model : bundled) {

@@ -61,9 +61,6 @@ private:
     int m_scan = 0;
 };
 
-// A bundled model's name as people read it: "hybridscope-ratio-1-3" is "Ratio 1:3",
-// "hybridscope-ratio-1-3-kda" "Ratio 1:3, kda".
-QString bundled_label(const QString& name);
 // The bundled model a person meets first: 1:3, the ratio of most published hybrids. Empty when none
 // is bundled.
 QString first_bundled_model();

@@ -3,6 +3,7 @@
 #include <QCoreApplication>
 #include <QDateTime>
 #include <QLocale>
+#include <QRegularExpression>
 
 #include <array>
 #include <cmath>
@@ -137,6 +138,27 @@ QString signed_percent_text(double fraction) {
 QString title_text(const QString& text) {
     const QString line = text.simplified();
     return line.size() > 60 ? line.left(59) + QChar(0x2026) : line;
+}
+
+QString bundled_label(const QString& name) {
+    // What stands beside full attention is named where it is not the gated delta rule.
+    static const QRegularExpression ratio(QStringLiteral("(\\d+)-(\\d+)(?:-(\\w+))?$"));
+    const QRegularExpressionMatch match = ratio.match(name);
+    if (match.hasMatch()) {
+        QString mixer = match.captured(3);
+        if (mixer.size() <= 3) { // KDA
+            mixer = mixer.toUpper();
+        }
+        return Units::tr("Ratio %1:%2").arg(match.captured(1), match.captured(2)) +
+               (mixer.isEmpty() ? QString() : QStringLiteral(", ") + mixer);
+    }
+    if (name.contains(QLatin1String("none")) || name.contains(QLatin1String("linear"))) {
+        return Units::tr("No full attention");
+    }
+    if (name.contains(QLatin1String("full"))) {
+        return Units::tr("Full attention");
+    }
+    return name;
 }
 
 QString age_text(std::int64_t unix_ms, std::int64_t now_ms) {
