@@ -74,6 +74,7 @@ fi
 forget
 mkdir -p "$home" "$prefix/bin"
 cp -R -P -p "$here/." "$home/"
+chmod 755 "$home" # what it was extracted to may have been for one person's eyes
 : >"$installed"
 note() { printf '%s\n' "$1" >>"$installed"; }
 for program in hybridscope hybridscope-cli; do

@@ -111,15 +111,7 @@ Section "un.Hybridscope" un_program
   Delete "$INSTDIR\LICENSE.txt"
   Delete "$INSTDIR\third_party.json"
   Delete "$INSTDIR\Uninstall.exe"
-  ; The program that was started, whose copy this is, may hold the folder a moment longer.
-  SetOutPath "$TEMP"
-  ${For} $0 1 20
-    RMDir "$INSTDIR"
-    ${IfNot} ${FileExists} "$INSTDIR\*.*"
-      ${ExitFor}
-    ${EndIf}
-    Sleep 100
-  ${Next}
+  RMDir "$INSTDIR"
   ReadRegStr $0 SHCTX "Software\Classes\.gguf" ""
   ${If} $0 == "Hybridscope.gguf"
     DeleteRegValue SHCTX "Software\Classes\.gguf" ""

@@ -29,6 +29,7 @@ cp "$here/portable.cmd" "$work/$name/"
 find "$work/$name" -exec touch --date="@$SOURCE_DATE_EPOCH" {} +
 rm -f "$out/$name.zip"
 (cd "$work" && find "$name" -type f | sort | zip -q -X -9 -@ "$out/$name.zip")
+rm "$work/$name/portable.cmd" # what is staged is what is installed
 
 # --- what is in it -------------------------------------------------------------------------------
 part() { printf '%s\t%s\t%s\t0\n' "$@"; }

@@ -21,7 +21,8 @@ done
 [ -e "$setup" ] && [ -e "$archive" ] || fail "no installer in $packages: ./dev windows makes it"
 
 work=$(mktemp -d)
-export WINEPREFIX=$work/prefix WINEDEBUG=-all WINEDLLOVERRIDES="mscoree,mshtml=" USER=Zoë
+export WINEPREFIX=$work/prefix WINEDEBUG=-all WINEDLLOVERRIDES="mscoree,mshtml=;winemenubuilder.exe=d" \
+  USER=Zoë
 unset LC_ALL
 export LANG=C.UTF-8
 Xvfb :88 -screen 0 1400x900x24 -nolisten tcp >/dev/null 2>&1 &
