@@ -567,6 +567,10 @@ Result<std::byte*> CudaBackend::room_in_chunk(std::int64_t bytes,
 Result<Weight> CudaBackend::place(const Weight& host, std::vector<std::unique_ptr<Buffer>>& held) {
     const auto format = static_cast<cuda::Format>(TRY(placeable_format(host)));
     ++m_places;
+    m_context->use();
+    if (!check(m_context->flush(), "a step")) { // of a pass that broke off
+        return Error(*m_error);
+    }
     Weight placed = host;
     placed.row_stride_bytes = cuda::placed_row_bytes(format, host.cols);
     std::byte* const to = TRY(room_in_chunk(placed.bytes(), held));

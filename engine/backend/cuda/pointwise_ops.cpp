@@ -94,6 +94,7 @@ void CudaBackend::embed(const Weight& table, std::span<const std::int32_t> ids,
     constexpr std::size_t kStepTokens = 8; // a decode step, with guesses
     if (ids.size() <= kStepTokens) {
         m_context->steps->begin();
+        m_last = {};
     }
     static const auto kernels = kernels_by_format("hs_embed_");
     const std::string& kernel = kernels[static_cast<std::size_t>(format_of(table))];
