@@ -33,24 +33,26 @@ bool is_dark(const QPalette& palette) {
     return colours(palette).dark;
 }
 
-// An arm is told apart by dash and mark too, never by colour alone.
+// An arm is told apart by dash and mark too, never by colour alone. Colours come again after six
+// arms; as many dashes, marks or hatches would come again with them.
 Qt::PenStyle arm_dash(int index) {
-    static constexpr std::array kDashes = {Qt::SolidLine,      Qt::DashLine,  Qt::DashDotLine,
-                                           Qt::DashDotDotLine, Qt::SolidLine, Qt::DashLine};
+    static constexpr std::array kDashes = {Qt::SolidLine, Qt::DashLine, Qt::DashDotLine,
+                                           Qt::DashDotDotLine};
     return kDashes[static_cast<std::size_t>(index) % kDashes.size()];
 }
 
 QCPScatterStyle::ScatterShape arm_mark(int index) {
-    static constexpr std::array kMarks = {QCPScatterStyle::ssDisc,     QCPScatterStyle::ssSquare,
-                                          QCPScatterStyle::ssTriangle, QCPScatterStyle::ssDiamond,
-                                          QCPScatterStyle::ssCross,    QCPScatterStyle::ssPlus};
+    static constexpr std::array kMarks = {
+        QCPScatterStyle::ssDisc,    QCPScatterStyle::ssSquare,          QCPScatterStyle::ssTriangle,
+        QCPScatterStyle::ssDiamond, QCPScatterStyle::ssCross,           QCPScatterStyle::ssPlus,
+        QCPScatterStyle::ssCircle,  QCPScatterStyle::ssTriangleInverted};
     return kMarks[static_cast<std::size_t>(index) % kMarks.size()];
 }
 
 Qt::BrushStyle arm_hatch(int index) {
-    static constexpr std::array kHatches = {Qt::SolidPattern,  Qt::BDiagPattern,
-                                            Qt::HorPattern,    Qt::DiagCrossPattern,
-                                            Qt::Dense4Pattern, Qt::FDiagPattern};
+    static constexpr std::array kHatches = {
+        Qt::SolidPattern,  Qt::BDiagPattern, Qt::HorPattern, Qt::DiagCrossPattern,
+        Qt::Dense4Pattern, Qt::FDiagPattern, Qt::VerPattern};
     return kHatches[static_cast<std::size_t>(index) % kHatches.size()];
 }
 

@@ -58,9 +58,8 @@ PlotCurve median_series(const QString& label, int style, const ValuesByContext& 
 }
 
 QString method_line(const PlotSource& source) {
-    return QCoreApplication::translate("Plots",
-                                       "Repeats of every arm: %1, after warm-up, arms in turn; "
-                                       "line: median, band: least to most")
+    return QCoreApplication::translate("Plots", "%1 × each arm after warm-up, arms in turn; "
+                                                "line: median, band: least to most")
         .arg(source.plan.repeats);
 }
 
