@@ -20,12 +20,11 @@ foreign=$(awk '$3 ~ "^/(usr/)?lib" && $1 !~ /^lib(c|m|dl|pthread|rt|resolv)[.]so
 look_at_program "a folder/$name/hybridscope" "a folder/$name/hybridscope-cli"
 
 step "on a screen"
-Xvfb :87 -screen 0 1280x860x24 -nolisten tcp -ac >/dev/null 2>&1 &
+Xvfb -displayfd 1 -screen 0 1280x860x24 -nolisten tcp -ac >"$root/tmp/display" 2>/dev/null &
 screen=$!
-sleep 2
-mkdir -p "$root/tmp/.X11-unix"
+while [ ! -s "$root/tmp/display" ]; do sleep 0.2; done
 # The socket is not in the clean system: by its abstract name it is there all the same.
-as_person "unset QT_QPA_PLATFORM; export DISPLAY=:87
+as_person "unset QT_QPA_PLATFORM; export DISPLAY=:\$(cat /tmp/display)
   'a folder/$name/hybridscope' -platform xcb --screenshot models x11.png" || fail "no window by X11"
 kill "$screen"
 [ "$(wc -c <"$root/home/Zoë Müller/x11.png")" -gt 30000 ] || fail "the picture is empty"

@@ -25,10 +25,12 @@ export WINEPREFIX=$work/prefix WINEDEBUG=-all WINEDLLOVERRIDES="mscoree,mshtml=;
   USER=Zoë
 unset LC_ALL
 export LANG=C.UTF-8
-Xvfb :88 -screen 0 1400x900x24 -nolisten tcp >/dev/null 2>&1 &
+Xvfb -displayfd 1 -screen 0 1400x900x24 -nolisten tcp >"$work/display" 2>/dev/null &
 screen=$!
 trap 'wineserver -k; kill "$screen"; rm -rf "$work"' EXIT
-export DISPLAY=:88
+while [ ! -s "$work/display" ]; do sleep 0.2; done
+DISPLAY=:$(cat "$work/display")
+export DISPLAY
 step "a fresh Wine"
 wineboot -i >/dev/null 2>&1
 drive=$WINEPREFIX/drive_c
