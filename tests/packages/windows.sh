@@ -27,7 +27,7 @@ unset LC_ALL
 export LANG=C.UTF-8
 Xvfb -displayfd 1 -screen 0 1400x900x24 -nolisten tcp >"$work/display" 2>/dev/null &
 screen=$!
-trap 'wineserver -k; kill "$screen"; rm -rf "$work"' EXIT
+trap 'wineserver -k || true; kill "$screen" || true; rm -rf "$work"' EXIT
 while [ ! -s "$work/display" ]; do sleep 0.2; done
 DISPLAY=:$(cat "$work/display")
 export DISPLAY
