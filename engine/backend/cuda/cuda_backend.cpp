@@ -29,6 +29,7 @@ CUdeviceptr address(const void* pointer) {
 }
 
 std::byte* pointer(CUdeviceptr address) {
+    // The driver says addresses as integers. NOLINTNEXTLINE(performance-no-int-to-ptr)
     return reinterpret_cast<std::byte*>(address);
 }
 

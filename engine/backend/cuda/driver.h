@@ -56,6 +56,7 @@ namespace hs {
     X(cuGraphDestroy)
 
 struct Driver {
+// A member's name takes no parentheses. NOLINTNEXTLINE(bugprone-macro-parentheses)
 #define HS_CU_MEMBER(function) decltype(&::function) function = nullptr;
     HS_CU_FUNCTIONS(HS_CU_MEMBER)
 #undef HS_CU_MEMBER
