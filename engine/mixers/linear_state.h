@@ -44,7 +44,10 @@ public:
     // inputs, to which the views then point.
     Result<void> hold(Backend& backend, std::int64_t tokens,
                       std::initializer_list<View<const float, 2>*> inputs) {
-        m_kept = m_state.copy();
+        if (m_kept == nullptr) {
+            m_kept = TRY(backend.allocate(m_state.bytes()));
+        }
+        m_state.copy_to(m_kept->data());
         std::int64_t floats = 0;
         for (const View<const float, 2>* input : inputs) {
             floats += tokens * input->extent[1];
@@ -75,7 +78,7 @@ public:
             return {};
         }
         HS_ASSERT(m_again && tokens <= m_held_tokens);
-        TRY(m_state.restore(m_kept));
+        m_state.copy_from(m_kept->data());
         if (m_held_tokens > tokens) {
             m_again(m_held_tokens - tokens);
         }
@@ -90,7 +93,7 @@ private:
 
     RecurrentState m_state;
     std::int64_t m_position = 0;
-    std::vector<std::byte> m_kept; // the state before the held tokens
+    std::unique_ptr<Buffer> m_kept; // the state before the held tokens
     std::unique_ptr<Buffer> m_inputs;
     std::int64_t m_held_tokens = 0;
     std::function<void(std::int64_t)> m_again;

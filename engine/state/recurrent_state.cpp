@@ -62,4 +62,22 @@ Result<void> RecurrentState::restore(std::span<const std::byte> bytes) {
     return {};
 }
 
+void RecurrentState::copy_to(std::byte* kept) const {
+    Backend& backend = m_ledger->backend();
+    backend.copy(kept, m_matrix->data(), static_cast<std::int64_t>(m_matrix_bytes));
+    if (m_conv != nullptr) {
+        backend.copy(kept + m_matrix_bytes, m_conv->data(),
+                     static_cast<std::int64_t>(m_conv_bytes));
+    }
+}
+
+void RecurrentState::copy_from(const std::byte* kept) {
+    Backend& backend = m_ledger->backend();
+    backend.copy(m_matrix->data(), kept, static_cast<std::int64_t>(m_matrix_bytes));
+    if (m_conv != nullptr) {
+        backend.copy(m_conv->data(), kept + m_matrix_bytes,
+                     static_cast<std::int64_t>(m_conv_bytes));
+    }
+}
+
 } // namespace hs

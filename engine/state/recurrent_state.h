@@ -24,6 +24,10 @@ public:
     std::vector<std::byte> copy() const; // matrix, then convolution tail
     // Empty bytes: back to zero. Errors: InvalidArgument for another number of bytes.
     Result<void> restore(std::span<const std::byte> bytes);
+    // The same within the backend's memory, where bytes() of room are.
+    std::int64_t bytes() const { return static_cast<std::int64_t>(m_matrix_bytes + m_conv_bytes); }
+    void copy_to(std::byte* kept) const;
+    void copy_from(const std::byte* kept);
 
 private:
     StateLedger* m_ledger = nullptr;
