@@ -8,7 +8,8 @@ build=${HS_BUILD:-$tree/build}
 deb=$(package "hybridscope_${version}_amd64.deb")
 new_root "$suite"
 step "an older version"
-(cd "$build" && cpack -G DEB -D CPACK_PACKAGE_VERSION=0.0.9 -B "$root/tmp/old") >/dev/null
+(cd "$build" && cpack -G DEB -D CPACK_PACKAGE_VERSION=0.0.9 \
+  -D CPACK_DEBIAN_COMPRESSION_TYPE=gzip -B "$root/tmp/old") >/dev/null
 inside apt-get update -qq
 inside apt-get install -y -qq --no-install-recommends /tmp/old/hybridscope_0.0.9_amd64.deb \
   >"$root/tmp/old.log" 2>&1 || fail "installing: $(tail -n 5 "$root/tmp/old.log")"
