@@ -111,4 +111,60 @@ RopeTable make_rope_table(const RopeSpec& spec) {
     return table;
 }
 
+// --- what backends rely on -----------------------------------------------------------------------
+
+void AttentionOp::check() const {
+    HS_ASSERT(q.extent[0] >= 1 && length >= q.extent[0]);
+    HS_ASSERT(kv_heads > 0 && q.extent[1] % kv_heads == 0);
+    HS_ASSERT(q.extent[2] == head_dim && q.stride[2] == 1);
+    HS_ASSERT(out.extent[0] == q.extent[0] && out.extent[1] == q.extent[1]);
+    HS_ASSERT(out.extent[2] == value_head_dim && out.stride[2] == 1);
+    HS_ASSERT(chosen == nullptr || (window == 0 && ring == 0 && chosen_most > 0));
+}
+
+void ChooseKeysOp::check() const {
+    HS_ASSERT(q.stride[2] == 1 && weights.extent[0] == q.extent[0]);
+    HS_ASSERT(weights.extent[1] == q.extent[1] && weights.stride[1] == 1);
+    HS_ASSERT(length >= q.extent[0] && most > 0 && chosen != nullptr);
+}
+
+void GatedDeltaOp::check() const {
+    HS_ASSERT(spec.key_heads > 0 && spec.value_heads % spec.key_heads == 0);
+    HS_ASSERT(qkv.extent[1] == spec.conv_channels() && qkv.stride[1] == 1);
+    HS_ASSERT(z.stride[1] == 1 && b.stride[1] == 1 && a.stride[1] == 1);
+    HS_ASSERT(out.extent[0] == qkv.extent[0] && out.stride[1] == 1);
+    HS_ASSERT(out.extent[1] == spec.value_heads * spec.value_dim);
+}
+
+void KdaOp::check() const {
+    for (const View<const float, 2>& rows : {q, k, v, decay, gate}) {
+        HS_ASSERT(rows.extent[0] == q.extent[0] && rows.extent[1] == spec.channels());
+        HS_ASSERT(rows.stride[1] == 1);
+    }
+    HS_ASSERT(b.extent[0] == q.extent[0] && b.extent[1] == spec.heads && b.stride[1] == 1);
+    HS_ASSERT(out.extent == q.extent && out.stride[1] == 1);
+    HS_ASSERT(spec.decay_bound <= 0.0);
+}
+
+void LightningOp::check() const {
+    const std::int64_t tokens = out.extent[0];
+    const std::int64_t channels = spec.heads * spec.head_dim;
+    for (const View<const float, 3>& rows : {q, k, v}) {
+        HS_ASSERT(rows.extent[0] == tokens && rows.extent[1] == spec.heads &&
+                  rows.extent[2] == spec.head_dim && rows.stride[2] == 1);
+    }
+    HS_ASSERT(spec.heads > 0 && spec.norm_groups > 0 && channels % spec.norm_groups == 0);
+    HS_ASSERT(out.extent[1] == channels && out.stride[1] == 1);
+    HS_ASSERT(gate.extent[0] == tokens && gate.extent[1] == channels && gate.stride[1] == 1);
+}
+
+void MoeOp::check() const {
+    const auto experts = static_cast<std::size_t>(spec.experts);
+    HS_ASSERT(gate.size() == experts && up.size() == experts && down.size() == experts);
+    HS_ASSERT(spec.top_k > 0 && spec.top_k <= spec.experts);
+    HS_ASSERT(scores.extent[0] == x.extent[0] && scores.extent[1] == spec.experts);
+    HS_ASSERT(x.stride[1] == 1 && scores.stride[1] == 1 && out.stride[1] == 1);
+    HS_ASSERT(out.extent == x.extent);
+}
+
 } // namespace hs

@@ -77,6 +77,9 @@ struct RopeTable {
 };
 RopeTable make_rope_table(const RopeSpec& spec);
 
+// The ops of mixers are values with a check(): it asserts what every backend relies on, and every
+// backend begins with it.
+
 struct AttentionOp {
     View<const float, 3> q; // (T, query_heads, head_dim)
     // The cache, positions [0, length) of which the last T belong to q. dtype F32, F16 or BF16.
@@ -96,6 +99,7 @@ struct AttentionOp {
     const std::int32_t* chosen = nullptr;
     std::int64_t chosen_most = 0;
     View<float, 3> out; // (T, query_heads, value_head_dim)
+    void check() const;
 };
 
 // Latent attention reads one row of `latent + rope` values per position as the key of every head
@@ -117,6 +121,7 @@ struct ChooseKeysOp {
     std::int64_t most = 0;
     // (T, most): ascending positions, then -1. In scratch memory: an id takes a float's room.
     std::int32_t* chosen = nullptr;
+    void check() const;
 };
 
 // The gated delta mixer between its projections: convolution, SiLU, unit q and k, gates, state
@@ -138,6 +143,7 @@ struct GatedDeltaOp {
     // For taps, may be null: what is kept and written per token.
     float* decay_out = nullptr; // (T, value_heads) in (0, 1]
     float* beta_out = nullptr;  // (T, value_heads)
+    void check() const;
 };
 
 // Kimi delta attention between its projections: convolution, SiLU, unit q and k, decay per key
@@ -158,6 +164,7 @@ struct KdaOp {
     View<float, 2> out;          // (T, heads * head_dim)
     float* decay_out = nullptr;  // for taps: (T, heads), mean over channels, in (0, 1]; or null
     float* beta_out = nullptr;   // (T, heads); or null
+    void check() const;
 };
 
 // Lightning attention between its projections: SiLU or norms, rotation, state update, read-out,
@@ -172,6 +179,7 @@ struct LightningOp {
     float norm_eps = 1e-6f;
     float* state = nullptr; // (heads, head_dim, head_dim) keys by values, read and written
     View<float, 2> out;     // (T, heads * head_dim)
+    void check() const;
 };
 
 // A mixture between the residual stream and back: route, run the chosen experts, add.
@@ -185,6 +193,7 @@ struct MoeOp {
     std::span<const float*const> gate_bias, up_bias, down_bias;
     View<float, 2> out;                 // (T, hidden), overwritten
     std::int32_t* chosen_out = nullptr; // for taps: (T, top_k), or null
+    void check() const;
 };
 
 struct DeviceInfo {

@@ -3,6 +3,8 @@
 // check nothing and know no threads: the backend cuts the work into the ranges they are given.
 // Each is compiled for SSE4, AVX2 and AVX-512 with VNNI; the machine picks at run time.
 
+#include "kernels/format.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -13,27 +15,8 @@ namespace hs::cpu {
 
 // --- weights ---------------------------------------------------------------------------------
 
-// Storage formats of weights (formats.md section 2.2).
-enum class Format : std::uint8_t {
-    F32,
-    F16,
-    BF16,
-    F8E4M3,
-    Q4_0,
-    Q4_1,
-    Q5_0,
-    Q5_1,
-    Q8_0,
-    Q2_K,
-    Q3_K,
-    Q4_K,
-    Q5_K,
-    Q6_K,
-    IQ4_NL,
-    IQ4_XS,
-    MXFP4,
-};
-constexpr int kFormats = 17;
+using kernels::Format;
+using kernels::kFormats;
 
 std::int64_t block_elems(Format format);
 std::int64_t block_bytes(Format format);

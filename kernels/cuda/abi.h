@@ -5,6 +5,8 @@
 //
 // Entry points are  extern "C" __global__ void hs_NAME(const __grid_constant__ NameParams p).
 
+#include "kernels/format.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -27,26 +29,8 @@ const char* fatbin_targets(); // "90a"
 
 // --- weights -------------------------------------------------------------------------------------
 
-enum class Format : int {
-    F32,
-    F16,
-    BF16,
-    F8E4M3,
-    Q4_0,
-    Q4_1,
-    Q5_0,
-    Q5_1,
-    Q8_0,
-    Q2_K,
-    Q3_K,
-    Q4_K,
-    Q5_K,
-    Q6_K,
-    IQ4_NL,
-    IQ4_XS,
-    MXFP4,
-};
-constexpr int kFormats = 17;
+using kernels::Format;
+using kernels::kFormats;
 // As kernels are named: hs_gemv_Q4_K.
 constexpr const char* kFormatNames[kFormats] = {"F32",  "F16",  "BF16",   "F8E4M3", "Q4_0", "Q4_1",
                                                 "Q5_0", "Q5_1", "Q8_0",   "Q2_K",   "Q3_K", "Q4_K",

@@ -108,18 +108,21 @@ struct DeltaParams {
     float* decay_out; // (tokens, value_heads) or null
     float* beta_out;  // (tokens, value_heads) or null
     // Between the kernels of a call of several tokens.
-    float* rows; // (tokens, channels) after convolution and SiLU, q and k of their lengths
-    float* keep; // what a step keeps: (tokens, value_heads), KDA (tokens, heads * key_dim)
-    float* beta; // (tokens, value_heads)
+    float* rows =
+        nullptr; // (tokens, channels) after convolution and SiLU, q and k of their lengths
+    float* keep =
+        nullptr; // what a step keeps: (tokens, value_heads), KDA (tokens, heads * key_dim)
+    float* beta = nullptr; // (tokens, value_heads)
 
     // Chunks [first_chunk, first_chunk + chunks) of a call of many tokens, and what is made of them
     // before the state passes over them (device/mixers_chunks.cuh).
-    std::int32_t first_chunk, chunks;
-    unsigned short* planes;   // (chunks, key_heads, kDeltaPlanes or kKdaPlanes, 32, 128) bf16
-    unsigned short* matrices; // (chunks, value_heads, 4, 32, 32) bf16
-    float* factors;           // (chunks, value_heads, kChunkFactors)
-    float* values;            // (chunks, 32, value_heads * value_dim)
-    std::int32_t stages;      // of shared memory
+    std::int32_t first_chunk = 0, chunks = 0;
+    unsigned short* planes =
+        nullptr; // (chunks, key_heads, kDeltaPlanes or kKdaPlanes, 32, 128) bf16
+    unsigned short* matrices = nullptr; // (chunks, value_heads, 4, 32, 32) bf16
+    float* factors = nullptr;           // (chunks, value_heads, kChunkFactors)
+    float* values = nullptr;            // (chunks, 32, value_heads * value_dim)
+    std::int32_t stages = 2;            // of shared memory
 };
 // Key heads have 128 channels there, values a multiple of 64.
 constexpr std::int32_t kChunk = 32; // tokens

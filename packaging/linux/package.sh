@@ -11,7 +11,7 @@ out=$(cd "$2" && pwd)
 . "$build/packaging/release.sh" # version, app_id, SOURCE_DATE_EPOCH
 export LC_ALL=C TZ=UTC
 umask 022
-work=$build/packaging/work
+work=$build/packaging/stage
 rm -rf "$work"
 mkdir -p "$work"
 name=hybridscope-$version-linux-x86_64

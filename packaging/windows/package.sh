@@ -11,7 +11,7 @@ prefix=$(cd "$3" && pwd)
 . "$build/packaging/release.sh" # version, SOURCE_DATE_EPOCH
 export LC_ALL=C TZ=UTC
 umask 022
-work=$build/packaging/work
+work=$build/packaging/stage
 rm -rf "$work"
 name=hybridscope-$version-windows-x86_64
 

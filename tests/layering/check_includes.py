@@ -10,8 +10,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 ENGINE = ["engine/core", "engine/backend", "engine/spec", "engine/files", "engine/text",
           "engine/state", "engine/mixers", "engine/run", "engine/store", "engine/remote"]
 MAY = {
-    "kernels/cpu": [],
-    "kernels/cuda": [],
+    "kernels/cpu": ["kernels/format.h"],
+    "kernels/cuda": ["kernels/format.h"],
+    "kernels/format.h": [],
     "engine/core": [],
     "engine/spec": ["engine/core", "engine/files"],
     "engine/files": ["engine/core"],

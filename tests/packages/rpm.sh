@@ -16,7 +16,7 @@ step "an older version"
 sed "s/^Version: .*/Version: 0.0.9/; s/- $version-1/- 0.0.9-1/; s/w12.zstdio/w1.zstdio/" \
   "$build/packaging/hybridscope.spec" >"$root/tmp/old.spec"
 rpmbuild -bb --quiet --target x86_64 --define "_topdir $root/tmp/old" \
-  --define "hs_root $build/packaging/work/rpm-root" "$root/tmp/old.spec" >/dev/null 2>&1
+  --define "hs_root $build/packaging/stage/rpm-root" "$root/tmp/old.spec" >/dev/null 2>&1
 # glibc is there, but not in this system's list of .rpm files.
 inside rpm --nodeps -i /tmp/old/RPMS/x86_64/hybridscope-0.0.9-1.x86_64.rpm
 as_person "hybridscope --offscreen-demo out >/dev/null"

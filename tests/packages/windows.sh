@@ -94,7 +94,7 @@ look_at_program() { # folder of the programs
 
 step "an older version, for one person"
 name=hybridscope-$version-windows-x86_64
-makensis -V2 -INPUTCHARSET UTF8 -DVERSION=0.0.9 -DCOMPRESSOR=zlib -DSOURCE="$staged/work/$name" \
+makensis -V2 -INPUTCHARSET UTF8 -DVERSION=0.0.9 -DCOMPRESSOR=zlib -DSOURCE="$staged/stage/$name" \
   -DICON="$tree/resources/icons/hybridscope.ico" -DOUT="$work/old.exe" "$tree/packaging/windows/installer.nsi"
 wine "$work/old.exe" /S /CurrentUser
 installed "$per_person" HKCU 0.0.9

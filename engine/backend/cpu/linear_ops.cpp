@@ -8,11 +8,7 @@ namespace hs {
 
 void CpuBackend::gated_delta(const GatedDeltaOp& op) {
     const GatedDeltaSpec& spec = op.spec;
-    HS_ASSERT(spec.key_heads > 0 && spec.value_heads % spec.key_heads == 0);
-    HS_ASSERT(op.qkv.extent[1] == spec.conv_channels() && op.qkv.stride[1] == 1);
-    HS_ASSERT(op.z.stride[1] == 1 && op.b.stride[1] == 1 && op.a.stride[1] == 1);
-    HS_ASSERT(op.out.extent[0] == op.qkv.extent[0] && op.out.stride[1] == 1);
-    HS_ASSERT(op.out.extent[1] == spec.value_heads * spec.value_dim);
+    op.check();
     const cpu::GatedDelta kernel{.tokens = op.qkv.extent[0],
                                  .key_heads = spec.key_heads,
                                  .value_heads = spec.value_heads,
@@ -77,14 +73,8 @@ void CpuBackend::gated_delta(const GatedDeltaOp& op) {
 void CpuBackend::kda(const KdaOp& op) {
     const KdaSpec& spec = op.spec;
     const std::int64_t tokens = op.q.extent[0];
-    for (const View<const float, 2>& rows : {op.q, op.k, op.v, op.decay, op.gate}) {
-        HS_ASSERT(rows.extent[0] == tokens && rows.extent[1] == spec.channels());
-        HS_ASSERT(rows.stride[1] == 1);
-    }
-    HS_ASSERT(op.b.extent[0] == tokens && op.b.extent[1] == spec.heads && op.b.stride[1] == 1);
-    HS_ASSERT(op.out.extent == op.q.extent && op.out.stride[1] == 1);
+    op.check();
     HS_ASSERT(spec.conv_kernel >= 1 && spec.conv_kernel <= cpu::kMostTaps);
-    HS_ASSERT(spec.decay_bound <= 0.0);
     const cpu::Kda kernel{.tokens = tokens,
                           .heads = spec.heads,
                           .head_dim = spec.head_dim,
@@ -127,14 +117,9 @@ void CpuBackend::lightning(const LightningOp& op) {
     const std::int64_t tokens = op.out.extent[0];
     const std::int64_t channels = spec.heads * spec.head_dim;
     const auto rows = [&](const View<const float, 3>& heads) {
-        HS_ASSERT(heads.extent[0] == tokens && heads.extent[1] == spec.heads &&
-                  heads.extent[2] == spec.head_dim && heads.stride[2] == 1);
         return cpu::Lightning::Rows{heads.data, heads.stride[0], heads.stride[1]};
     };
-    HS_ASSERT(spec.heads > 0 && spec.norm_groups > 0 && channels % spec.norm_groups == 0);
-    HS_ASSERT(op.out.extent[1] == channels && op.out.stride[1] == 1);
-    HS_ASSERT(op.gate.extent[0] == tokens && op.gate.extent[1] == channels &&
-              op.gate.stride[1] == 1);
+    op.check();
     const cpu::Lightning kernel{.tokens = tokens,
                                 .heads = spec.heads,
                                 .head_dim = spec.head_dim,

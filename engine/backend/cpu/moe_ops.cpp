@@ -33,11 +33,7 @@ void CpuBackend::moe(const MoeOp& op) {
     const std::int64_t top_k = spec.top_k;
     const std::int64_t pairs = tokens * top_k; // of a token and an expert
     const auto experts = static_cast<std::size_t>(spec.experts);
-    HS_ASSERT(op.gate.size() == experts && op.up.size() == experts && op.down.size() == experts);
-    HS_ASSERT(top_k > 0 && top_k <= spec.experts);
-    HS_ASSERT(op.scores.extent[0] == tokens && op.scores.extent[1] == spec.experts);
-    HS_ASSERT(op.x.stride[1] == 1 && op.scores.stride[1] == 1 && op.out.stride[1] == 1);
-    HS_ASSERT(op.out.extent == op.x.extent);
+    op.check();
 
     m_chosen.resize(static_cast<std::size_t>(pairs));
     m_weights.resize(static_cast<std::size_t>(pairs));

@@ -32,11 +32,7 @@ void CpuBackend::append_kv(View<const float, 3> rows, DType cache_dtype, std::by
 }
 
 void CpuBackend::attention(const AttentionOp& op) {
-    HS_ASSERT(op.q.extent[0] >= 1 && op.length >= op.q.extent[0]);
-    HS_ASSERT(op.kv_heads > 0 && op.q.extent[1] % op.kv_heads == 0);
-    HS_ASSERT(op.q.extent[2] == op.head_dim && op.q.stride[2] == 1);
-    HS_ASSERT(op.out.extent[0] == op.q.extent[0] && op.out.extent[1] == op.q.extent[1]);
-    HS_ASSERT(op.out.extent[2] == op.value_head_dim && op.out.stride[2] == 1);
+    op.check();
     cpu::Attention kernel{.q = op.q.data,
                           .q_token_stride = op.q.stride[0],
                           .q_head_stride = op.q.stride[1],
@@ -154,7 +150,6 @@ void CpuBackend::attend_all(const cpu::Attention& kernel) {
 // Every token reads its own positions, and they are shared out among the threads where the tokens
 // alone would not keep them busy.
 void CpuBackend::attend_chosen(const cpu::Attention& kernel, const AttentionOp& op) {
-    HS_ASSERT(op.window == 0 && op.ring == 0 && op.chosen_most > 0);
     constexpr std::int64_t kLeastKeys = 64; // of a part
     const std::int64_t whole = kernel.tokens * kernel.kv_heads;
     const std::int64_t parts = std::clamp<std::int64_t>(
@@ -196,9 +191,7 @@ void CpuBackend::attend_chosen(const cpu::Attention& kernel, const AttentionOp& 
 
 void CpuBackend::choose_keys(const ChooseKeysOp& op) {
     const std::int64_t tokens = op.q.extent[0];
-    HS_ASSERT(op.q.stride[2] == 1 && op.weights.extent[0] == tokens);
-    HS_ASSERT(op.weights.extent[1] == op.q.extent[1] && op.weights.stride[1] == 1);
-    HS_ASSERT(op.length >= tokens && op.most > 0 && op.chosen != nullptr);
+    op.check();
     const cpu::Indexer kernel{.q = op.q.data,
                               .q_token_stride = op.q.stride[0],
                               .q_head_stride = op.q.stride[1],

@@ -566,7 +566,7 @@ Result<std::byte*> CudaBackend::room_in_chunk(std::int64_t bytes,
 }
 
 Result<Weight> CudaBackend::place(const Weight& host, std::vector<std::unique_ptr<Buffer>>& held) {
-    const auto format = static_cast<cuda::Format>(TRY(placeable_format(host)));
+    const cuda::Format format = TRY(placeable_format(host));
     ++m_places;
     m_context->use();
     if (!check(m_context->flush(), "a step")) { // of a pass that broke off

@@ -63,6 +63,12 @@ struct Grid {
     std::int64_t x = 1, y = 1, z = 1;
 };
 
+// Extents as kernels take them.
+inline std::int32_t narrow(std::int64_t value) {
+    HS_ASSERT(value >= 0 && value <= INT32_MAX);
+    return static_cast<std::int32_t>(value);
+}
+
 class CudaBackend final : public Backend {
 public:
     static Result<std::unique_ptr<Backend>> open(int ordinal);

@@ -23,11 +23,6 @@ std::int64_t split_cols(std::int64_t cols) {
     return (cols + cuda::kSplitCols - 1) / cuda::kSplitCols * cuda::kSplitCols;
 }
 
-int narrow(std::int64_t value) {
-    HS_ASSERT(value >= 0 && value < (std::int64_t{1} << 31));
-    return static_cast<int>(value);
-}
-
 } // namespace
 
 std::array<std::string, cuda::kFormats> CudaBackend::kernels_by_format(const std::string& prefix,
@@ -40,11 +35,9 @@ std::array<std::string, cuda::kFormats> CudaBackend::kernels_by_format(const std
 }
 
 cuda::Format CudaBackend::format_of(const Weight& weight) {
-    static_assert(static_cast<int>(cpu::Format::MXFP4) == static_cast<int>(cuda::Format::MXFP4) &&
-                  static_cast<int>(cpu::Format::Q8_0) == static_cast<int>(cuda::Format::Q8_0));
     const auto format = weight_format(weight.dtype);
     HS_ASSERT(format.has_value());
-    return static_cast<cuda::Format>(*format);
+    return *format;
 }
 
 cuda::Matrix CudaBackend::matrix_of(const Weight& weight) {

@@ -19,10 +19,6 @@ cuda::CacheFormat cache_format(DType dtype) {
            : dtype == DType::F16 ? cuda::CacheFormat::F16
                                  : cuda::CacheFormat::BF16;
 }
-std::int32_t narrow(std::int64_t n) {
-    HS_ASSERT(n >= 0 && n <= INT32_MAX);
-    return static_cast<std::int32_t>(n);
-}
 std::int64_t ceil_div(std::int64_t n, std::int64_t by) {
     return (n + by - 1) / by;
 }
@@ -209,13 +205,8 @@ void CudaBackend::append_kv(View<const float, 3> rows, DType cache_dtype, std::b
 void CudaBackend::attention(const AttentionOp& op) {
     const std::int64_t tokens = op.q.extent[0];
     const std::int64_t query_heads = op.q.extent[1];
-    HS_ASSERT(tokens >= 1 && op.length >= tokens);
-    HS_ASSERT(op.kv_heads > 0 && query_heads % op.kv_heads == 0);
-    HS_ASSERT(op.q.extent[2] == op.head_dim && op.q.stride[2] == 1);
-    HS_ASSERT(op.out.extent[0] == tokens && op.out.extent[1] == query_heads);
-    HS_ASSERT(op.out.extent[2] == op.value_head_dim && op.out.stride[2] == 1);
+    op.check();
     HS_ASSERT(op.head_dim <= cuda::kMostHeadDim && op.value_head_dim <= cuda::kMostValueDim);
-    HS_ASSERT(op.chosen == nullptr || (op.window == 0 && op.ring == 0 && op.chosen_most > 0));
     const std::int64_t group = query_heads / op.kv_heads;
     const bool in_keys = values_in_keys(op);
 
@@ -280,9 +271,7 @@ void CudaBackend::attention(const AttentionOp& op) {
 
 void CudaBackend::choose_keys(const ChooseKeysOp& op) {
     const std::int64_t tokens = op.q.extent[0];
-    HS_ASSERT(op.q.stride[2] == 1 && op.weights.extent[0] == tokens);
-    HS_ASSERT(op.weights.extent[1] == op.q.extent[1] && op.weights.stride[1] == 1);
-    HS_ASSERT(op.length >= tokens && op.most > 0 && op.chosen != nullptr);
+    op.check();
     // As many tokens at once as have their scores in 64 MiB.
     constexpr std::int64_t kScores = std::int64_t{1} << 24;
     const std::int64_t block = std::clamp<std::int64_t>(kScores / op.length, 1, tokens);
@@ -343,11 +332,7 @@ void CudaBackend::gated_delta(const GatedDeltaOp& op) {
         false};
     const GatedDeltaSpec& spec = op.spec;
     const std::int64_t tokens = op.qkv.extent[0];
-    HS_ASSERT(spec.key_heads > 0 && spec.value_heads % spec.key_heads == 0);
-    HS_ASSERT(op.qkv.extent[1] == spec.conv_channels() && op.qkv.stride[1] == 1);
-    HS_ASSERT(op.z.stride[1] == 1 && op.b.stride[1] == 1 && op.a.stride[1] == 1);
-    HS_ASSERT(op.out.extent[0] == tokens && op.out.stride[1] == 1);
-    HS_ASSERT(op.out.extent[1] == spec.value_heads * spec.value_dim);
+    op.check();
     const std::int64_t keys = spec.key_heads * spec.key_dim;
     const std::int64_t stride = op.qkv.stride[0];
     delta_rule(kDelta, {.tokens = narrow(tokens),
@@ -377,17 +362,7 @@ void CudaBackend::gated_delta(const GatedDeltaOp& op) {
                         .out = op.out.data,
                         .out_stride = op.out.stride[0],
                         .decay_out = op.decay_out,
-                        .beta_out = op.beta_out,
-                        .rows = nullptr,
-                        .keep = nullptr,
-                        .beta = nullptr,
-                        .first_chunk = 0,
-                        .chunks = 0,
-                        .planes = nullptr,
-                        .matrices = nullptr,
-                        .factors = nullptr,
-                        .values = nullptr,
-                        .stages = 2});
+                        .beta_out = op.beta_out});
 }
 
 void CudaBackend::kda(const KdaOp& op) {
@@ -401,13 +376,7 @@ void CudaBackend::kda(const KdaOp& op) {
         true};
     const KdaSpec& spec = op.spec;
     const std::int64_t tokens = op.q.extent[0];
-    for (const View<const float, 2>& rows : {op.q, op.k, op.v, op.decay, op.gate}) {
-        HS_ASSERT(rows.extent[0] == tokens && rows.extent[1] == spec.channels());
-        HS_ASSERT(rows.stride[1] == 1);
-    }
-    HS_ASSERT(op.b.extent[0] == tokens && op.b.extent[1] == spec.heads && op.b.stride[1] == 1);
-    HS_ASSERT(op.out.extent == op.q.extent && op.out.stride[1] == 1);
-    HS_ASSERT(spec.decay_bound <= 0.0);
+    op.check();
     delta_rule(kKda, {.tokens = narrow(tokens),
                       .key_heads = narrow(spec.heads),
                       .value_heads = narrow(spec.heads),
@@ -435,17 +404,7 @@ void CudaBackend::kda(const KdaOp& op) {
                       .out = op.out.data,
                       .out_stride = op.out.stride[0],
                       .decay_out = op.decay_out,
-                      .beta_out = op.beta_out,
-                      .rows = nullptr,
-                      .keep = nullptr,
-                      .beta = nullptr,
-                      .first_chunk = 0,
-                      .chunks = 0,
-                      .planes = nullptr,
-                      .matrices = nullptr,
-                      .factors = nullptr,
-                      .values = nullptr,
-                      .stages = 2});
+                      .beta_out = op.beta_out});
 }
 
 namespace {
@@ -530,16 +489,10 @@ void CudaBackend::delta_chunks(const DeltaKernels& kernels, cuda::DeltaParams pa
 void CudaBackend::lightning(const LightningOp& op) {
     const LightningSpec& spec = op.spec;
     const std::int64_t tokens = op.out.extent[0];
-    const std::int64_t channels = spec.heads * spec.head_dim;
     const auto rows = [&](const View<const float, 3>& heads) {
-        HS_ASSERT(heads.extent[0] == tokens && heads.extent[1] == spec.heads &&
-                  heads.extent[2] == spec.head_dim && heads.stride[2] == 1);
         return cuda::LightningRows{heads.data, heads.stride[0], heads.stride[1]};
     };
-    HS_ASSERT(spec.heads > 0 && spec.norm_groups > 0 && channels % spec.norm_groups == 0);
-    HS_ASSERT(op.out.extent[1] == channels && op.out.stride[1] == 1);
-    HS_ASSERT(op.gate.extent[0] == tokens && op.gate.extent[1] == channels &&
-              op.gate.stride[1] == 1);
+    op.check();
     cuda::LightningParams params{.tokens = narrow(tokens),
                                  .heads = narrow(spec.heads),
                                  .head_dim = narrow(spec.head_dim),

@@ -19,11 +19,6 @@ const float* bias_of(std::span<const float* const> biases, std::size_t expert) {
     return biases.empty() ? nullptr : biases[expert];
 }
 
-int narrow(std::int64_t value) {
-    HS_ASSERT(value >= 0 && value < (std::int64_t{1} << 31));
-    return static_cast<int>(value);
-}
-
 bool aligned(const float* data, std::int64_t stride) {
     return reinterpret_cast<std::uintptr_t>(data) % 16 == 0 && stride % 4 == 0;
 }
@@ -116,12 +111,7 @@ void CudaBackend::moe(const MoeOp& op) {
     const std::int64_t inter = spec.intermediate;
     const std::int64_t top_k = spec.top_k;
     const std::int64_t pairs = tokens * top_k; // of a token and an expert
-    const auto experts = static_cast<std::size_t>(spec.experts);
-    HS_ASSERT(op.gate.size() == experts && op.up.size() == experts && op.down.size() == experts);
-    HS_ASSERT(top_k > 0 && top_k <= spec.experts);
-    HS_ASSERT(op.scores.extent[0] == tokens && op.scores.extent[1] == spec.experts);
-    HS_ASSERT(op.x.stride[1] == 1 && op.scores.stride[1] == 1 && op.out.stride[1] == 1);
-    HS_ASSERT(op.out.extent == op.x.extent);
+    op.check();
     const auto found = experts_of(op);
     if (!found.ok()) {
         fail(found.error());

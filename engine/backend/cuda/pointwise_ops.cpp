@@ -13,11 +13,6 @@ Grid over(std::int64_t rows, std::int64_t cols) {
     return {rows, (cols + cuda::kPointThreads - 1) / cuda::kPointThreads, 1};
 }
 
-int narrow(std::int64_t value) {
-    HS_ASSERT(value >= 0 && value < (std::int64_t{1} << 31));
-    return static_cast<int>(value);
-}
-
 // Of a block that reads a row of `width` together: whole warps, no more than have work.
 int row_threads(std::int64_t width) {
     return static_cast<int>(std::clamp<std::int64_t>((width + 31) / 32 * 32, 32, 512));

@@ -447,3 +447,33 @@ __device__ void delta_chunks(const DeltaParams& p) {
 }
 
 } // namespace hs::cuda
+
+// The kernels of one of the two. The number is how many quads of key rows a lane holds: key_dim is
+// at most 16 times as much.
+#define HS_DELTA_QUADS(name, quads, channels)                                                      \
+    extern "C" __global__ void __launch_bounds__(kStepThreads)                                     \
+        hs_##name##_step_##quads(const __grid_constant__ DeltaParams p) {                          \
+        delta_step<quads, channels>(p, readers, writers);                                          \
+    }                                                                                              \
+    extern "C" __global__ void __launch_bounds__(kDeltaThreads)                                    \
+        hs_##name##_scan_##quads(const __grid_constant__ DeltaParams p) {                          \
+        delta_scan<quads, channels>(p);                                                            \
+    }
+#define HS_DELTA_ROWS(name, part, threads, channels)                                               \
+    extern "C" __global__ void __launch_bounds__(threads)                                          \
+        hs_##name##_##part(const __grid_constant__ DeltaParams p) {                                \
+        delta_##part<channels>(p);                                                                 \
+    }
+#define HS_DELTA_KERNELS(name, channels)                                                           \
+    namespace {                                                                                    \
+    __device__ unsigned readers[kMostDeltaHeads];                                                  \
+    __device__ unsigned writers[kMostDeltaHeads];                                                  \
+    }                                                                                              \
+    HS_DELTA_QUADS(name, 2, channels)                                                              \
+    HS_DELTA_QUADS(name, 4, channels)                                                              \
+    HS_DELTA_QUADS(name, 8, channels)                                                              \
+    HS_DELTA_QUADS(name, 16, channels)                                                             \
+    HS_DELTA_ROWS(name, prepare, kRowThreads, channels)                                            \
+    HS_DELTA_ROWS(name, finish, kRowThreads, channels)                                             \
+    HS_DELTA_ROWS(name, chunk_prepare, kRowThreads, channels)                                      \
+    HS_DELTA_ROWS(name, chunks, kChunkThreads, channels)
