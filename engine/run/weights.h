@@ -30,6 +30,13 @@ struct WeightMemory {
     bool rounds_inputs = false;                       // any matrix whose products may
 };
 
+// Null where there is no memory.
+std::unique_ptr<std::byte[]> allocate_bytes(std::int64_t bytes);
+Error out_of_memory(const std::string& name, std::int64_t bytes);
+// f32 values on the backend.
+Result<std::span<const float>> place_values(Backend& backend, WeightMemory& memory,
+                                            std::span<const float> values);
+
 class CheckpointWeights final : public WeightSource {
 public:
     CheckpointWeights(Backend& backend, const Checkpoint& checkpoint, TensorMap tensors,
