@@ -303,17 +303,8 @@ __device__ void delta_chunks(const DeltaParams& p) {
     const int own = warp * 16 + lane / 4;
     float* const state = p.state + std::int64_t{head} * kChunkDim * p.value_dim + first_column +
                          own + 2 * (lane % 4) * p.value_dim;
-    const auto state_at = [&](int tile, int i) {
-        return state + (8 * tile + i % 2) * std::int64_t{p.value_dim} + i / 2 * 8;
-    };
     float s[kStateTiles][4];
-#pragma unroll
-    for (int tile = 0; tile < kStateTiles; ++tile) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            s[tile][i] = *state_at(tile, i);
-        }
-    }
+    load_state(s, state, p.value_dim);
 
     const int plane_row = (lane % 8 + lane / 16 * 8) * kPlaneStride + lane / 8 % 2 * 8;
     const int turned_row = lane % 16 * kPlaneStride + lane / 16 * 8;
@@ -437,13 +428,7 @@ __device__ void delta_chunks(const DeltaParams& p) {
             ask_for(chunk + 1, memory);
         }
     }
-#pragma unroll
-    for (int tile = 0; tile < kStateTiles; ++tile) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            *state_at(tile, i) = s[tile][i];
-        }
-    }
+    store_state(s, state, p.value_dim);
 }
 
 } // namespace hs::cuda

@@ -42,4 +42,29 @@ __device__ inline void multiply_terms(float (&left)[4], float (&right)[4], const
     multiply_bf16(right, a.of[0], b[1][2], b[1][3]);
 }
 
+// What a lane holds of a state that lies turned in a warp's registers: of every eight key rows two,
+// of sixteen value columns one and the eighth behind it. state: its first; columns: of a row.
+template <int kTiles>
+__device__ __forceinline__ void load_state(float (&s)[kTiles][4], const float* state,
+                                           std::int64_t columns) {
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            s[tile][i] = state[(8 * tile + i % 2) * columns + i / 2 * 8];
+        }
+    }
+}
+template <int kTiles>
+__device__ __forceinline__ void store_state(const float (&s)[kTiles][4], float* state,
+                                            std::int64_t columns) {
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            state[(8 * tile + i % 2) * columns + i / 2 * 8] = s[tile][i];
+        }
+    }
+}
+
 } // namespace hs::cuda
