@@ -275,20 +275,7 @@ __device__ void lightning_chunks(const LightningParams& p) {
 
         // (columns, tokens): what queries read of the state, then of the chunk's values.
         float out[kTiles][4] = {};
-#pragma unroll
-        for (int step = 0; step < kStateTiles / 2; ++step) {
-            Terms of_state;
-            of_state.take(s[2 * step], s[2 * step + 1]);
-#pragma unroll
-            for (int tile = 0; tile < kTiles; tile += 2) {
-                unsigned b[2][4];
-                const unsigned short* const rows =
-                    q_planes + plane_row + 8 * tile * kPlaneStride + 16 * step;
-                load_matrices(b[0], rows);
-                load_matrices(b[1], rows + kPlane);
-                multiply_terms(out[tile], out[tile + 1], of_state, b);
-            }
-        }
+        multiply_rows<false>(out, s, q_planes + plane_row, kPlaneStride, kPlane);
         float v[kTiles][4];
         const float* const values = stage + 2 * kChunk * kStride;
 #pragma unroll
@@ -301,20 +288,7 @@ __device__ void lightning_chunks(const LightningParams& p) {
                 out[tile][i] *= powers[token + 1];
             }
         }
-#pragma unroll
-        for (int step = 0; step < kTiles / 2; ++step) {
-            Terms of_values;
-            of_values.take(v[2 * step], v[2 * step + 1]);
-#pragma unroll
-            for (int tile = 2 * step; tile < kTiles; tile += 2) {
-                unsigned b[2][4];
-                const unsigned short* const rows =
-                    matrix + matrix_row + 8 * tile * kTermStride + 16 * step;
-                load_matrices(b[0], rows);
-                load_matrices(b[1], rows + kChunk * kTermStride);
-                multiply_terms(out[tile], out[tile + 1], of_values, b);
-            }
-        }
+        multiply_rows<true>(out, v, matrix + matrix_row, kTermStride, kChunk * kTermStride);
 #pragma unroll
         for (int tile = 0; tile < kTiles; ++tile) {
 #pragma unroll
@@ -335,20 +309,7 @@ __device__ void lightning_chunks(const LightningParams& p) {
                 s[tile][i] *= kept;
             }
         }
-#pragma unroll
-        for (int step = 0; step < kTiles / 2; ++step) {
-            Terms of_values;
-            of_values.take(v[2 * step], v[2 * step + 1]);
-#pragma unroll
-            for (int tile = 0; tile < kStateTiles; tile += 2) {
-                unsigned b[2][4];
-                const unsigned short* const rows =
-                    k_planes + turned_row + 16 * step * kPlaneStride + 8 * tile;
-                load_matrices_turned(b[0], rows);
-                load_matrices_turned(b[1], rows + kPlane);
-                multiply_terms(s[tile], s[tile + 1], of_values, b);
-            }
-        }
+        multiply_turned(s, v, k_planes + turned_row, kPlaneStride, kPlane);
         if (p.stages == 1 && first + kChunk < p.tokens) {
             __syncthreads();
             ask_for(first + kChunk, floats);

@@ -361,32 +361,8 @@ __device__ void delta_chunks(const DeltaParams& p) {
         }
         // V', then what it adds to the output; nothing above the diagonal.
         float written[kTiles][4] = {};
-#pragma unroll
-        for (int step = 0; step < kTiles / 2; ++step) {
-            Terms wanted;
-            wanted.take(by_key[2 * step], by_key[2 * step + 1]);
-#pragma unroll
-            for (int tile = 2 * step; tile < kTiles; tile += 2) {
-                unsigned b[2][4];
-                const int at = 8 * tile * kTermStride + 16 * step;
-                load_matrices(b[0], t_rows + at);
-                load_matrices(b[1], t_rows + kChunk * kTermStride + at);
-                multiply_terms(written[tile], written[tile + 1], wanted, b);
-            }
-        }
-#pragma unroll
-        for (int step = 0; step < kTiles / 2; ++step) {
-            Terms of_written;
-            of_written.take(written[2 * step], written[2 * step + 1]);
-#pragma unroll
-            for (int tile = 2 * step; tile < kTiles; tile += 2) {
-                unsigned b[2][4];
-                const int at = 8 * tile * kTermStride + 16 * step;
-                load_matrices(b[0], p_rows + at);
-                load_matrices(b[1], p_rows + kChunk * kTermStride + at);
-                multiply_terms(by_query[tile], by_query[tile + 1], of_written, b);
-            }
-        }
+        multiply_rows<true>(written, by_key, t_rows, kTermStride, kChunk * kTermStride);
+        multiply_rows<true>(by_query, written, p_rows, kTermStride, kChunk * kTermStride);
         const int first_token = (p.first_chunk + chunk) * kChunk;
 #pragma unroll
         for (int tile = 0; tile < kTiles; ++tile) {
@@ -410,19 +386,7 @@ __device__ void delta_chunks(const DeltaParams& p) {
                 s[tile][i] *= factors[kEndAt + (kChannels ? 8 * tile + 2 * (lane % 4) + i % 2 : 0)];
             }
         }
-#pragma unroll
-        for (int step = 0; step < kTiles / 2; ++step) {
-            Terms of_written;
-            of_written.take(written[2 * step], written[2 * step + 1]);
-#pragma unroll
-            for (int tile = 0; tile < kStateTiles; tile += 2) {
-                unsigned b[2][4];
-                const int at = 16 * step * kPlaneStride + 8 * tile;
-                load_matrices_turned(b[0], late_rows + at);
-                load_matrices_turned(b[1], late_rows + kShared + at);
-                multiply_terms(s[tile], s[tile + 1], of_written, b);
-            }
-        }
+        multiply_turned(s, written, late_rows, kPlaneStride, kShared);
         if (p.stages == 1 && chunk + 1 < p.chunks) {
             __syncthreads();
             ask_for(chunk + 1, memory);

@@ -42,6 +42,45 @@ __device__ inline void multiply_terms(float (&left)[4], float (&right)[4], const
     multiply_bf16(right, a.of[0], b[1][2], b[1][3]);
 }
 
+// sum (columns, rows) += x (columns, k) times a second factor in shared memory: its rows of k
+// values, `stride` apart, the lane's own address in the first; the other terms `rest` behind. Of a
+// triangle no row before the first column of x is read.
+template <bool kTriangle, int kSums, int kTiles>
+__device__ __forceinline__ void multiply_rows(float (&sum)[kSums][4], const float (&x)[kTiles][4],
+                                              const unsigned short* rows, int stride, int rest) {
+#pragma unroll
+    for (int step = 0; step < kTiles / 2; ++step) {
+        Terms a;
+        a.take(x[2 * step], x[2 * step + 1]);
+#pragma unroll
+        for (int tile = kTriangle ? 2 * step : 0; tile < kSums; tile += 2) {
+            unsigned b[2][4];
+            const unsigned short* const at = rows + 8 * tile * stride + 16 * step;
+            load_matrices(b[0], at);
+            load_matrices(b[1], at + rest);
+            multiply_terms(sum[tile], sum[tile + 1], a, b);
+        }
+    }
+}
+// The same with a second factor whose rows are k and whose values are the sum's rows.
+template <int kSums, int kTiles>
+__device__ __forceinline__ void multiply_turned(float (&sum)[kSums][4], const float (&x)[kTiles][4],
+                                                const unsigned short* rows, int stride, int rest) {
+#pragma unroll
+    for (int step = 0; step < kTiles / 2; ++step) {
+        Terms a;
+        a.take(x[2 * step], x[2 * step + 1]);
+#pragma unroll
+        for (int tile = 0; tile < kSums; tile += 2) {
+            unsigned b[2][4];
+            const unsigned short* const at = rows + 16 * step * stride + 8 * tile;
+            load_matrices_turned(b[0], at);
+            load_matrices_turned(b[1], at + rest);
+            multiply_terms(sum[tile], sum[tile + 1], a, b);
+        }
+    }
+}
+
 // What a lane holds of a state that lies turned in a warp's registers: of every eight key rows two,
 // of sixteen value columns one and the eighth behind it. state: its first; columns: of a row.
 template <int kTiles>
